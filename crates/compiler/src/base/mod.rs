@@ -1,0 +1,3 @@
+//! The base programs: they see every process start and end, and every cgroup come and go.
+
+pub mod record;

@@ -1,0 +1,1 @@
+//! eBPF as a compilation target.

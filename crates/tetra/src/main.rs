@@ -1,0 +1,2 @@
+//! The `tetra` command line.
+fn main() {}
