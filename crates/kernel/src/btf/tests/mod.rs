@@ -1,0 +1,3 @@
+//! Tests of the BTF reader.
+
+mod real;
