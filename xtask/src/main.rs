@@ -1,2 +1,48 @@
-//! Developer tasks.
-fn main() {}
+//! Developer tasks, run as `cargo xtask TASK`.
+//!
+//! What needs more than cargo lives here, in Rust and not in shell: booting kernels with the tests
+//! inside, and trying the agent by hand. Everything that is fetched or made goes to `build/`.
+
+mod artifacts;
+mod cpio;
+mod debian;
+mod initramfs;
+mod kernels;
+mod qemu;
+mod report;
+mod run;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the system tests in virtual machines and on this machine's kernel
+    Vm(vm::Args),
+    /// Start the agent and print its events until Ctrl-C
+    Run(run::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Vm(args) => vm::run(&args),
+        Task::Run(args) => run::run(&args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The binaries that tests and trial runs use, built by cargo and gathered in one directory.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::debian;
+
+/// Root of the repository: tasks work from there, whatever directory they are called in.
+pub(crate) fn repository() -> Result<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(own.parent().context("xtask lies in no repository")?.to_owned())
+}
+
+/// An executable and the name it has when installed.
+#[derive(Debug)]
+pub(crate) struct Binary {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// Builds packages in the release profile and returns their executables.
+pub(crate) fn build(root: &Path, packages: &[&str]) -> Result<Vec<Binary>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--release", "--bins", "--message-format=json-render-diagnostics"])
+        .current_dir(root)
+        .stdout(Stdio::piped());
+    for package in packages {
+        command.args(["-p", package]);
+    }
+    let mut child = command.spawn().context("cargo does not run")?;
+    let output = child.stdout.take().context("cargo's output is not there")?;
+    let mut binaries = Vec::new();
+    for line in BufReader::new(output).lines() {
+        binaries.extend(executable(&line?)?);
+    }
+    ensure!(child.wait()?.success(), "the build failed");
+    Ok(binaries)
+}
+
+/// The executable that a line of cargo's messages tells of, if it is such a line.
+fn executable(message: &str) -> Result<Option<Binary>> {
+    let message: serde_json::Value = serde_json::from_str(message)?;
+    let (Some(name), Some(path)) =
+        (message["target"]["name"].as_str(), message["executable"].as_str())
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Binary { name: name.to_owned(), path: path.into() }))
+}
+
+/// What the system tests need, in one directory, where the test binary looks for the others beside
+/// itself: the agent, the command line, the tests, and busybox for a shell. Debug information is
+/// left out, which makes VMs boot faster. Returns the directory.
+pub(crate) fn stage(root: &Path) -> Result<PathBuf> {
+    let mut binaries = build(root, &["vmtest"])?;
+    binaries.push(Binary { name: "busybox".to_owned(), path: busybox(root)? });
+    let stage = root.join("build/stage/bin");
+    fs::create_dir_all(&stage)?;
+    for name in ["tetragon", "tetra", "vmtest", "busybox"] {
+        let Some(binary) = binaries.iter().find(|binary| binary.name == name) else {
+            eprintln!("warning: the build gave no executable {name}");
+            continue;
+        };
+        let staged = stage.join(name);
+        // A new file: the old one may be running.
+        let fresh = stage.join(format!(".{name}-{}", std::process::id()));
+        fs::copy(&binary.path, &fresh)
+            .with_context(|| format!("copying {}", binary.path.display()))?;
+        if name != "busybox" {
+            let status = Command::new("strip").arg("--strip-debug").arg(&fresh).status();
+            ensure!(status.context("strip does not run (package binutils)")?.success(), "strip");
+        }
+        fs::rename(&fresh, &staged)?;
+    }
+    Ok(stage)
+}
+
+/// A busybox that needs no shared libraries.
+fn busybox(root: &Path) -> Result<PathBuf> {
+    const PACKAGE: &str = "busybox-static";
+    let path = root.join("build/packages").join(PACKAGE);
+    if !path.exists() {
+        fs::create_dir_all(root.join("build/packages"))?;
+        if debian::available(&format!("^{PACKAGE}$"))?.is_empty() {
+            debian::update()?;
+        }
+        // Debian 13 moved /bin to /usr/bin.
+        if debian::fetch(PACKAGE, "bin/busybox", &path).is_err() {
+            debian::fetch(PACKAGE, "usr/bin/busybox", &path)?;
+        }
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_taken_from_cargo_messages() {
+        let artifact =
+            r#"{"reason":"compiler-artifact","target":{"name":"tetra"},"executable":"/t/tetra"}"#;
+        let binary = executable(artifact).unwrap().unwrap();
+        assert_eq!((binary.name.as_str(), binary.path), ("tetra", PathBuf::from("/t/tetra")));
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"api"},"executable":null}"#;
+        assert!(executable(library).unwrap().is_none());
+        assert!(executable("not json").is_err());
+    }
+}
