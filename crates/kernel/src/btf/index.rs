@@ -1,38 +1,60 @@
 //! Types by name.
 //!
-//! One index per kind, made when that kind is first looked for: pairs of a name's hash and a type's
-//! id, sorted. Eight bytes per type and no copy of a name; a lookup compares the few names that
-//! share a hash.
+//! One index per kind, made when that kind is first looked for: the types' ids, sorted into as many
+//! buckets as there are types by a hash of their names. Eight bytes per type and no copy of a name; a
+//! lookup compares the few names of one bucket.
 
 use super::format::{kind_of, u32_at};
 use super::{Btf, BtfError, Kind, TypeId};
 
-/// Hashes of the names of one kind, with the types' ids. Types of the same name are in order of id.
-pub(super) struct NameIndex(Box<[(u32, u32)]>);
+/// Ids of the types of one kind by buckets; within a bucket they are in order.
+pub(super) struct NameIndex {
+    ids: Box<[TypeId]>,
+    /// Where in `ids` each bucket starts, and at last the end.
+    starts: Box<[u32]>,
+}
 
 impl NameIndex {
-    fn with_hash(&self, hash: u32) -> impl Iterator<Item = TypeId> {
-        let first = self.0.partition_point(|entry| entry.0 < hash);
-        self.0[first..].iter().take_while(move |entry| entry.0 == hash).map(|entry| TypeId(entry.1))
+    fn new<'a>(names: impl Iterator<Item = (TypeId, &'a [u8])>) -> Self {
+        let hashed: Vec<_> =
+            names.filter(|(_, name)| !name.is_empty()).map(|(id, name)| (hash(name), id)).collect();
+        let buckets = hashed.len().next_power_of_two();
+        let bucket = |hash: u32| hash as usize & (buckets - 1);
+        // Counting sort: `starts` first counts the ids of each bucket, then says where each ends, and
+        // as ids are put in from the last on, where each starts.
+        let mut starts = vec![0_u32; buckets + 1];
+        hashed.iter().for_each(|&(hash, _)| starts[bucket(hash)] += 1);
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let mut ids = vec![TypeId::VOID; hashed.len()];
+        for &(hash, id) in hashed.iter().rev() {
+            let start = &mut starts[bucket(hash)];
+            *start -= 1;
+            ids[*start as usize] = id;
+        }
+        Self { ids: ids.into(), starts: starts.into() }
+    }
+
+    /// Ids in the bucket of a name.
+    fn candidates(&self, name: &[u8]) -> &[TypeId] {
+        let bucket = hash(name) as usize & (self.starts.len() - 2);
+        &self.ids[self.starts[bucket] as usize..self.starts[bucket + 1] as usize]
     }
 }
 
 /// FNV-1a. The data is the kernel's own: nobody chooses names to make them collide, and if so,
 /// lookups are slower but not wrong.
-fn hash(name: &str) -> u32 {
-    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+fn hash(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 impl Btf {
     fn index(&self, kind: Kind) -> &NameIndex {
         self.names[kind as usize].get_or_init(|| {
-            let mut entries: Vec<_> = self
-                .own_of_kind(kind)
-                .map(|id| (hash(self.name(id)), id.0))
-                .filter(|&(_, id)| !self.name(TypeId(id)).is_empty())
-                .collect();
-            entries.sort_unstable();
-            NameIndex(entries.into())
+            NameIndex::new(self.own_of_kind(kind).map(|id| (id, self.name_bytes(id))))
         })
     }
 
@@ -40,7 +62,7 @@ impl Btf {
     fn own_of_kind(&self, kind: Kind) -> impl Iterator<Item = TypeId> {
         let ids = self.start.id..;
         ids.zip(&self.offsets)
-            .filter(move |&(_, &at)| kind_of(u32_at(&self.types, at as usize + 4)) == Some(kind))
+            .filter(move |&(_, &at)| kind_of(u32_at(self.types(), at as usize + 4)) == Some(kind))
             .map(|(id, _)| TypeId(id))
     }
 
@@ -55,11 +77,16 @@ impl Btf {
         self.of_kind(Kind::Func).map(|id| (id, self.name(id)))
     }
 
+    fn own_named(&self, kind: Kind, name: &str) -> impl Iterator<Item = TypeId> {
+        let name = name.as_bytes();
+        let candidates = self.index(kind).candidates(name).iter().copied();
+        candidates.filter(move |&id| self.name_bytes(id) == name)
+    }
+
     /// All types of a kind and name: a module's own before the kernel's, then by id. Kernels do have
     /// different structs with one name, each private to some source file.
     pub fn find_all(&self, kind: Kind, name: &str) -> Vec<TypeId> {
-        let own = self.index(kind).with_hash(hash(name)).filter(|&id| self.name(id) == name);
-        let mut found: Vec<_> = own.collect();
+        let mut found: Vec<_> = self.own_named(kind, name).collect();
         if let Some(base) = &self.base {
             found.extend(base.find_all(kind, name));
         }
@@ -68,8 +95,8 @@ impl Btf {
 
     /// The first type of a kind and name, in the order of [`Btf::find_all`].
     pub fn find(&self, kind: Kind, name: &str) -> Option<TypeId> {
-        let mut own = self.index(kind).with_hash(hash(name));
-        own.find(|&id| self.name(id) == name)
+        self.own_named(kind, name)
+            .next()
             .or_else(|| self.base.as_ref().and_then(|base| base.find(kind, name)))
     }
 

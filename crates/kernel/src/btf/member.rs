@@ -5,11 +5,14 @@
 //! it take to get from an object to something behind pointers. Bitfields come in two forms, with the
 //! width in the member's record (`kind_flag`) or in a special integer type; both are read.
 
+use std::collections::VecDeque;
+
 use super::path::{Path, Step};
 use super::{Btf, BtfError, Kind, Type, TypeId};
 
-/// Structs within structs: the kernel's deepest is far below; it bounds walks in hostile data.
-const MAX_NESTING: u32 = 64;
+/// Anonymous structs looked into for one member: the kernel's `task_struct` has some 50. It bounds walks
+/// in hostile data, where a struct can contain itself.
+const MAX_INSIDE: u32 = 10_000;
 
 /// Where a bitfield stands in the integer that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +120,11 @@ impl Btf {
         Ok(hops)
     }
 
+    /// Whether a type is a struct or union, behind typedefs and qualifiers.
+    pub fn is_composite(&self, id: TypeId) -> bool {
+        matches!(self.kind(self.peel(id)), Kind::Struct | Kind::Union)
+    }
+
     /// What a pointer type points to, peeled; `None` for other types.
     pub fn pointee(&self, id: TypeId) -> Option<TypeId> {
         match self.ty(self.peel(id)) {
@@ -167,7 +175,7 @@ impl Btf {
         let ty = self.peel(from.ty);
         match (step, self.ty(ty)?) {
             (Step::Member(name), Type::Struct(_) | Type::Union(_)) => {
-                let found = self.member(ty, name, 0)?;
+                let found = self.member(ty, name)?;
                 let found = found.ok_or_else(|| self.no_member(ty, name))?;
                 Ok(Place { bit_offset: from.bit_offset + found.bit_offset, ..found })
             }
@@ -210,31 +218,34 @@ impl Btf {
     }
 
     /// A member by name, also in anonymous members, with its place in the container.
-    fn member(&self, ty: TypeId, name: &str, depth: u32) -> Result<Option<Place>, BtfError> {
-        if depth > MAX_NESTING {
-            return Err(BtfError::TooDeep(self.display(ty)));
-        }
-        let (Type::Struct(composite) | Type::Union(composite)) = self.ty(ty)? else {
-            return Ok(None);
-        };
-        for member in composite.members() {
-            let bit_offset = u64::from(member.bit_offset);
-            if member.name == name {
-                return Ok(Some(Place { bit_offset, ty: member.ty, bit_size: member.bit_size }));
+    fn member(&self, ty: TypeId, name: &str) -> Result<Option<Place>, BtfError> {
+        // Breadth first, so that no nesting can exhaust the stack.
+        let mut inside = VecDeque::from([(ty, 0_u64)]);
+        for _ in 0..MAX_INSIDE {
+            let Some((ty, start)) = inside.pop_front() else { return Ok(None) };
+            let (Type::Struct(composite) | Type::Union(composite)) = self.ty(ty)? else {
+                continue;
+            };
+            for member in composite.members() {
+                let bit_offset = start + u64::from(member.bit_offset);
+                if member.name == name {
+                    return Ok(Some(Place {
+                        bit_offset,
+                        ty: member.ty,
+                        bit_size: member.bit_size,
+                    }));
+                }
+                if member.name.is_empty() {
+                    inside.push_back((self.peel(member.ty), bit_offset));
+                }
             }
-            if member.name.is_empty()
-                && let Some(inner) = self.member(self.peel(member.ty), name, depth + 1)?
-            {
-                return Ok(Some(Place { bit_offset: bit_offset + inner.bit_offset, ..inner }));
-            }
         }
-        Ok(None)
+        Err(BtfError::TooDeep(self.display(ty)))
     }
 
     fn no_member(&self, ty: TypeId, name: &str) -> BtfError {
-        let mut names = Vec::new();
-        self.member_names(ty, 0, &mut names);
-        let mut scored: Vec<_> = names
+        let mut scored: Vec<_> = self
+            .member_names(ty)
             .into_iter()
             .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
             .filter(|(score, _)| *score > 0.75)
@@ -247,19 +258,23 @@ impl Btf {
         }
     }
 
-    fn member_names<'a>(&'a self, ty: TypeId, depth: u32, names: &mut Vec<&'a str>) {
-        // Suggestions only: a bound on their number also bounds the walk in hostile data.
-        const ENOUGH: usize = 4096;
-        let Ok(Type::Struct(composite) | Type::Union(composite)) = self.ty(ty) else { return };
-        for member in composite.members() {
-            if names.len() >= ENOUGH || depth > MAX_NESTING {
-                return;
-            }
-            match member.name {
-                "" => self.member_names(self.peel(member.ty), depth + 1, names),
-                name => names.push(name),
+    /// Names of the members of a struct or union, those in its anonymous members included.
+    pub fn member_names(&self, ty: TypeId) -> Vec<&str> {
+        let mut names = Vec::new();
+        let mut inside = VecDeque::from([self.peel(ty)]);
+        for _ in 0..MAX_INSIDE {
+            let Some(ty) = inside.pop_front() else { break };
+            let Ok(Type::Struct(composite) | Type::Union(composite)) = self.ty(ty) else {
+                continue;
+            };
+            for member in composite.members() {
+                match member.name {
+                    "" => inside.push_back(self.peel(member.ty)),
+                    name => names.push(name),
+                }
             }
         }
+        names
     }
 
     fn hop(&self, place: Place) -> Result<Hop, BtfError> {
@@ -308,12 +323,5 @@ impl Btf {
             }
             unit *= 2;
         }
-    }
-}
-
-impl Btf {
-    /// Whether a type is a struct or union, behind typedefs and qualifiers.
-    pub fn is_composite(&self, id: TypeId) -> bool {
-        matches!(self.kind(self.peel(id)), Kind::Struct | Kind::Union)
     }
 }

@@ -21,6 +21,7 @@ mod source;
 mod tests;
 mod types;
 
+use std::ffi::CStr;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -32,7 +33,7 @@ pub use types::{
     Composite, DataSection, Enum, FuncProto, Int, Kind, Member, SectionVariable, Type,
 };
 
-use format::{FIXED, Start, kind_of, tail_len, u32_at, vlen_of};
+use format::{FIXED, Sections, Start, kind_of, tail_len, u32_at, vlen_of};
 use index::NameIndex;
 
 /// Number of a type. 0 is void.
@@ -54,8 +55,10 @@ impl fmt::Display for TypeId {
 pub struct Btf {
     base: Option<Arc<Btf>>,
     start: Start,
-    types: Box<[u8]>,
-    strings: Box<str>,
+    /// The data as it was read, with the two sections in it.
+    blob: Box<[u8]>,
+    sections: Sections,
+    /// Where each record stands in the type section, by id from `start.id`.
     offsets: Vec<u32>,
     enum_signs: bool,
     names: [OnceLock<NameIndex>; Kind::COUNT],
@@ -70,36 +73,39 @@ impl fmt::Debug for Btf {
 impl Btf {
     /// Reads BTF that stands alone, as the kernel's. The data must be in this machine's byte order.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, BtfError> {
-        Self::new(None, &bytes)
+        Self::new(None, bytes)
     }
 
     /// Reads the BTF of a module, which continues the kernel's.
     pub fn split(base: Arc<Btf>, bytes: Vec<u8>) -> Result<Self, BtfError> {
-        Self::new(Some(base), &bytes)
+        Self::new(Some(base), bytes)
     }
 
-    fn new(base: Option<Arc<Btf>>, blob: &[u8]) -> Result<Self, BtfError> {
+    fn new(base: Option<Arc<Btf>>, blob: Vec<u8>) -> Result<Self, BtfError> {
         let start = match &base {
             Some(base) => base.end(),
             None => Start { id: 1, string: 0 },
         };
-        let sections = format::sections(blob)?;
-        let strings = str::from_utf8(&blob[sections.strings]).map_err(|error| {
+        let sections = format::sections(&blob)?;
+        let strings = str::from_utf8(&blob[sections.strings.clone()]).map_err(|error| {
             let (what, section) = ("not UTF-8", "string section");
             BtfError::Malformed { what, section, at: error.valid_up_to() }
         })?;
-        let types = &blob[sections.types];
-        let checked = format::check(types, strings, start)?;
+        let checked = format::check(&blob[sections.types.clone()], strings, start)?;
         let enum_signs = checked.enum_signs || base.as_ref().is_some_and(|base| base.enum_signs);
         Ok(Self {
             base,
             start,
-            types: types.into(),
-            strings: strings.into(),
+            blob: blob.into(),
+            sections,
             offsets: checked.offsets,
             enum_signs,
             names: Default::default(),
         })
+    }
+
+    fn types(&self) -> &[u8] {
+        &self.blob[self.sections.types.clone()]
     }
 
     /// Where BTF that builds on this one starts.
@@ -108,7 +114,7 @@ impl Btf {
         // and saturation keeps ids of an absurd stack unresolvable instead of wrong.
         Start {
             id: self.start.id.saturating_add(self.offsets.len() as u32),
-            string: self.start.string.saturating_add(self.strings.len() as u32),
+            string: self.start.string.saturating_add(self.sections.strings.len() as u32),
         }
     }
 
@@ -137,19 +143,24 @@ impl Btf {
     }
 
     fn info(&self, id: TypeId) -> Option<u32> {
-        self.locate(id).map(|(owner, at)| u32_at(&owner.types, at + 4))
+        self.locate(id).map(|(owner, at)| u32_at(owner.types(), at + 4))
     }
 
     /// The string at `offset`, in the base's numbering where there is one; empty when there is none.
     fn string(&self, offset: u32) -> &str {
+        // Sound data has no string that is not UTF-8: Btf::new saw to it.
+        str::from_utf8(self.string_bytes(offset)).unwrap_or_default()
+    }
+
+    fn string_bytes(&self, offset: u32) -> &[u8] {
         match (offset.checked_sub(self.start.string), &self.base) {
             (Some(own), _) => {
-                let rest = self.strings.get(own as usize..).unwrap_or("");
-                let end = rest.bytes().position(|byte| byte == 0).unwrap_or(rest.len());
-                &rest[..end]
+                let strings = &self.blob[self.sections.strings.clone()];
+                let rest = strings.get(own as usize..).unwrap_or_default();
+                CStr::from_bytes_until_nul(rest).unwrap_or_default().to_bytes()
             }
-            (None, Some(base)) => base.string(offset),
-            (None, None) => "",
+            (None, Some(base)) => base.string_bytes(offset),
+            (None, None) => &[],
         }
     }
 
@@ -160,9 +171,13 @@ impl Btf {
 
     /// Name of a type, or text of a tag; empty for anonymous types and ids that do not exist.
     pub fn name(&self, id: TypeId) -> &str {
+        str::from_utf8(self.name_bytes(id)).unwrap_or_default()
+    }
+
+    fn name_bytes(&self, id: TypeId) -> &[u8] {
         match self.locate(id) {
-            Some((owner, at)) => owner.string(u32_at(&owner.types, at)),
-            None => "",
+            Some((owner, at)) => owner.string_bytes(u32_at(owner.types(), at)),
+            None => &[],
         }
     }
 
@@ -172,10 +187,10 @@ impl Btf {
             return Ok(Type::Void);
         }
         let (owner, at) = self.locate(id).ok_or(BtfError::UnknownType(id))?;
-        let [name, info, word] = [0, 4, 8].map(|field| u32_at(&owner.types, at + field));
+        let [name, info, word] = [0, 4, 8].map(|field| u32_at(owner.types(), at + field));
         let kind = kind_of(info).ok_or(BtfError::UnknownType(id))?;
         let tail = at + FIXED;
-        let tail = owner.types.get(tail..tail + tail_len(kind, vlen_of(info)));
+        let tail = owner.types().get(tail..tail + tail_len(kind, vlen_of(info)));
         let name = owner.string(name);
         Ok(types::decode(owner, kind, name, info, word, tail.unwrap_or_default()))
     }
@@ -185,10 +200,10 @@ impl Btf {
         let mut id = id;
         while let Some((owner, at)) = self.locate(id) {
             // Chains end: format::check saw to it.
-            if !kind_of(u32_at(&owner.types, at + 4)).is_some_and(Kind::is_modifier) {
+            if !kind_of(u32_at(owner.types(), at + 4)).is_some_and(Kind::is_modifier) {
                 break;
             }
-            id = TypeId(u32_at(&owner.types, at + 8));
+            id = TypeId(u32_at(owner.types(), at + 8));
         }
         id
     }
