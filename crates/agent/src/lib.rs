@@ -1,6 +1,8 @@
 //! The tetragon agent.
 
 pub mod config;
+pub mod envelope;
+pub mod hub;
 pub mod logging;
 
 /// Version of the agent, as packages and `GetVersion` have it.
