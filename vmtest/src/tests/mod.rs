@@ -1,10 +1,36 @@
 //! The tests, in the order in which they run.
 
+mod arguments;
+mod bootstrap;
+mod cgroup;
+mod commands;
+mod credentials;
+mod exec;
+mod exit;
+mod faults;
+mod limits;
+mod loss;
 mod smoke;
+mod storm;
 
 use crate::test::Test;
 
 /// All tests.
 pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
-    [smoke::TESTS].into_iter().flatten()
+    [
+        smoke::TESTS,
+        exec::TESTS,
+        arguments::TESTS,
+        exit::TESTS,
+        bootstrap::TESTS,
+        credentials::TESTS,
+        cgroup::TESTS,
+        commands::TESTS,
+        faults::TESTS,
+        loss::TESTS,
+        storm::TESTS,
+        limits::TESTS,
+    ]
+    .into_iter()
+    .flatten()
 }

@@ -11,6 +11,7 @@ use crate::test::{Need, Test};
 pub(crate) const TESTS: &[Test] = &[
     Test::new("smoke::kernel_describes_its_types", kernel_describes_its_types),
     Test::new("smoke::vm_has_a_system_mounted", vm_has_a_system_mounted).needs(&[Need::Vm]),
+    Test::new("smoke::agent_starts_and_stops", agent_starts_and_stops),
 ];
 
 /// BTF starts with a magic number in host byte order (Documentation/bpf/btf.rst).
@@ -41,5 +42,11 @@ fn vm_has_a_system_mounted(_: &Lab) -> Result<()> {
     let modules = fs::read_to_string("/sys/kernel/security/lsm")?;
     ensure!(modules.trim().split(',').any(|name| name == "bpf"), "BPF LSM is off: {modules}");
     ensure!(std::process::id() != 1, "tests run as pid 1");
+    Ok(())
+}
+
+fn agent_starts_and_stops(lab: &Lab) -> Result<()> {
+    let events = lab.agent(&[])?.finish()?;
+    ensure!(!events.0.is_empty(), "nothing was exported");
     Ok(())
 }
