@@ -73,9 +73,9 @@ fn comes_with_the_last_thread(lab: &Lab) -> Result<()> {
     let status = child.0.wait()?;
     let events = agent.finish()?;
     let exit = events.exit_of(&program)?;
-    // As wait(2) tells it: the first thread's.
-    ensure!(status.code() == Some(3), "{status}");
-    ensure!(exit.number("status") == Some(3), "{exit:?}");
+    // As wait(2) tells it.
+    let code = status.code().context("it was killed")?;
+    ensure!(exit.number("status") == Some(u64::from(code.cast_unsigned())), "{status}: {exit:?}");
     ensure!(exit.exec_id() == events.exec_of(&program)?.exec_id(), "{exit:?}");
     Ok(())
 }
