@@ -1,3 +1,7 @@
 //! The running kernel.
 
 pub mod btf;
+pub mod kallsyms;
+pub mod kconfig;
+pub mod syscalls;
+pub mod tracefs;
