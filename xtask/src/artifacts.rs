@@ -76,7 +76,12 @@ pub(crate) fn stage(root: &Path) -> Result<PathBuf> {
             let status = Command::new("strip").arg("--strip-debug").arg(&fresh).status();
             ensure!(status.context("strip does not run (package binutils)")?.success(), "strip");
         }
-        fs::rename(&fresh, &staged)?;
+        // An equal one stays: it may be running, and would then no longer find itself.
+        if fs::read(&staged).is_ok_and(|old| fs::read(&fresh).is_ok_and(|new| new == old)) {
+            fs::remove_file(&fresh)?;
+        } else {
+            fs::rename(&fresh, &staged)?;
+        }
     }
     Ok(stage)
 }

@@ -100,8 +100,9 @@ fn in_machine(root: &Path, stage: &Path, name: &str, image: &Path, args: &Args) 
     fs::create_dir_all(&directory)?;
     let machine = Machine {
         kernel: image.to_owned(),
-        initramfs: directory.join("initramfs"),
-        console: directory.join("console.log"),
+        // Another run on the same kernel may be under way.
+        initramfs: directory.join(format!("initramfs-{}", std::process::id())),
+        console: directory.join(format!("console-{}.log", std::process::id())),
         timeout: Duration::from_secs(args.timeout),
     };
     fs::write(&machine.initramfs, initramfs::build(stage, &test_arguments(args))?)?;
@@ -128,10 +129,11 @@ fn in_machine(root: &Path, stage: &Path, name: &str, image: &Path, args: &Args) 
     }
     let complaints = machine.kernel_complaints();
     if !complaints.is_empty() {
-        println!("the kernel complained ({}):", machine.console.display());
+        println!("the kernel complained:");
         complaints.iter().for_each(|line| println!("    {line}"));
         report.failed.push("kernel without complaints".to_owned());
     }
+    fs::rename(&machine.console, directory.join("console.log"))?;
     Ok(report)
 }
 

@@ -14,7 +14,7 @@ use crate::agent::Agent;
 use crate::elf;
 use crate::event::Event;
 use crate::lab::{Guard, Lab, run, within};
-use crate::test::Test;
+use crate::test::{Need, Test};
 
 /// These tests.
 pub(crate) const TESTS: &[Test] = &[
@@ -26,6 +26,8 @@ pub(crate) const TESTS: &[Test] = &[
     Test::new("commands::dump_of_the_process_cache", dump_of_the_process_cache),
     Test::new("commands::probe", probe),
     Test::new("commands::without_an_agent", without_an_agent),
+    Test::new("commands::find_the_agent_by_themselves", find_the_agent),
+    Test::new("commands::over_tcp", over_tcp).needs(&[Need::Vm]),
 ];
 
 fn status_and_version(lab: &Lab) -> Result<()> {
@@ -181,5 +183,37 @@ fn without_an_agent(lab: &Lab) -> Result<()> {
     let status = run(&mut command)?;
     ensure!(status.status.code() == Some(1), "{status:?}");
     ensure!(status.stderr.starts_with("Error: "), "{status:?}");
+    Ok(())
+}
+
+/// The agent leaves its address where `tetra` looks for it.
+fn find_the_agent(lab: &Lab) -> Result<()> {
+    let agent = lab.agent(&[])?;
+    let status = run(Command::new(lab.binary("tetra")?).arg("status"))?.ok()?;
+    ensure!(status.stdout == "Health Status: running\n", "{status:?}");
+    agent.stop()?;
+    Ok(())
+}
+
+/// With a TCP address there also is the unix socket at its usual place.
+fn over_tcp(lab: &Lab) -> Result<()> {
+    let address = "127.0.0.1:54999";
+    let mut child = Guard(
+        Command::new(lab.binary("tetragon")?)
+            .args(["--server-address", address, "--health-server-address="])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?,
+    );
+    for address in [address, "unix:///var/run/tetragon/tetragon.sock"] {
+        within(Duration::from_secs(30), "the agent answers", || {
+            let mut status = Command::new(lab.binary("tetra")?);
+            status.args(["--server-address", address, "--retries", "0", "status"]);
+            Ok(run(&mut status)?.stdout == "Health Status: running\n")
+        })
+        .with_context(|| address.to_owned())?;
+    }
+    kill(Pid::from_raw(child.0.id().cast_signed()), Signal::SIGTERM)?;
+    ensure!(child.0.wait()?.success());
     Ok(())
 }

@@ -85,6 +85,7 @@ fn wrong_settings(lab: &Lab) -> Result<()> {
         (missing.as_str(), "missing"),
         (directory.as_str(), "settings"),
         ("--server-address=nonsense", "nonsense"),
+        ("--btf=/dev/null", "/dev/null"),
     ] {
         let log = refused(lab, "agent", &[flag])?;
         ensure!(log.contains(culprit), "{flag}: the log does not name {culprit}:\n{log}");

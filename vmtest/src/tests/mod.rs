@@ -8,6 +8,7 @@ mod credentials;
 mod exec;
 mod exit;
 mod faults;
+mod fields;
 mod limits;
 mod loss;
 mod smoke;
@@ -24,6 +25,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         exit::TESTS,
         bootstrap::TESTS,
         credentials::TESTS,
+        fields::TESTS,
         cgroup::TESTS,
         commands::TESTS,
         faults::TESTS,

@@ -1,8 +1,11 @@
 //! The kernel has what everything else rests on, and the harness works.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 
 use crate::lab::Lab;
 use crate::test::{Need, Test};
@@ -45,8 +48,16 @@ fn vm_has_a_system_mounted(_: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// SIGTERM is what [`crate::agent::Agent::finish`] sends; Ctrl-C does the same.
 fn agent_starts_and_stops(lab: &Lab) -> Result<()> {
     let events = lab.agent(&[])?.finish()?;
     ensure!(!events.0.is_empty(), "nothing was exported");
+    let mut agent = lab.agent(&[])?;
+    let mode = fs::metadata(agent.socket())?.permissions().mode();
+    ensure!(mode & 0o007 == 0, "the socket's mode is {mode:o}");
+    agent.signal(Signal::SIGINT)?;
+    let status = agent.wait(Duration::from_secs(20))?;
+    ensure!(status.success(), "{status}: {}", agent.log());
+    ensure!(!agent.socket().exists(), "the socket is left behind");
     Ok(())
 }
