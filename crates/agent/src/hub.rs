@@ -6,7 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use api::tetragon::{EventType, GetEventsResponse};
@@ -208,6 +209,26 @@ impl Subscription {
         }
     }
 
+    /// As [`Subscription::try_next`], but waits for an event `at_most` so long. For threads of
+    /// their own.
+    pub fn wait(&mut self, at_most: Duration) -> Result<Option<Arc<GetEventsResponse>>, Ended> {
+        let end = Instant::now() + at_most;
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match self.poll_next(&mut context) {
+                Poll::Ready(Some(event)) => return Ok(Some(event)),
+                Poll::Ready(None) => return Err(Ended),
+                Poll::Pending => {}
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+
     /// The event that tells of losses, when it is time to.
     fn loss(&mut self) -> Option<Arc<GetEventsResponse>> {
         if self.listener.untold.load(Ordering::Relaxed) == 0 {
@@ -227,6 +248,15 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.hub.unsubscribe(&self.listener);
         self.listener.log_rest();
+    }
+}
+
+/// Wakes a thread that waits in [`Subscription::wait`].
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

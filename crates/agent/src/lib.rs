@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod envelope;
+pub mod export;
 pub mod hub;
 pub mod logging;
 
