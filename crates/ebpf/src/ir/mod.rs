@@ -1,0 +1,17 @@
+//! The intermediate representation: functions in SSA form over 64-bit values, as programs are built
+//! and before they get registers.
+
+mod builder;
+pub(crate) mod cfg;
+mod entity;
+pub(crate) mod function;
+pub(crate) mod module;
+pub(crate) mod simplify;
+mod text;
+mod variable;
+pub(crate) mod verify;
+
+pub use builder::FunctionBuilder;
+pub use entity::{Block, FuncId, Inst, LineId, MapRef, Slot, Value, Var};
+pub use function::{Function, Kfunc, Operand};
+pub use module::Module;
