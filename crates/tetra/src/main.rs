@@ -1,2 +1,83 @@
 //! The `tetra` command line.
-fn main() {}
+//!
+//! Every command prints to standard output, and its mistakes to standard error as `Error: ...`
+//! with exit code 1. Nobody reading the output any more, and Ctrl-C, end it with exit code 0.
+
+mod cli;
+mod compact;
+mod dump;
+mod duration;
+mod error;
+mod getevents;
+mod info;
+mod loglevel;
+mod output;
+mod probe;
+mod server;
+mod status;
+mod version;
+
+use std::process::ExitCode;
+
+use cli::{Command, Debug, Global, Loglevel, Parsed, Probe};
+use error::Error;
+use server::Server;
+
+fn main() -> ExitCode {
+    let result = match cli::parse(std::env::args_os()) {
+        Parsed::Command(global, command) => run(global, command),
+        Parsed::Text(text) => output::print(&text),
+        Parsed::Mistake(text) => Err(Error::Usage(text)),
+    };
+    match result {
+        Ok(()) | Err(Error::OutputClosed) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&format!("Error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(global: Global, command: Command) -> Result<(), Error> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = dispatch(global, command) => result,
+            signal = tokio::signal::ctrl_c() => signal.map_err(Error::Start),
+        }
+    });
+    // A thread may still wait for standard input; nothing of it is needed any more.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
+    let server = || Server::new(&global);
+    let text = match command {
+        Command::Completion { shell } => cli_completion(&shell)?,
+        Command::Debug(Debug::Dump(table)) | Command::Dump(table) => {
+            dump::run(&server()?, &table).await?
+        }
+        Command::Getevents(flags) => return getevents::run(&global, *flags).await,
+        Command::Info => info::run(&server()?).await?,
+        Command::Loglevel(Loglevel::Get) => loglevel::get(&server()?).await?,
+        Command::Loglevel(Loglevel::Set { level }) => loglevel::set(&server()?, level).await?,
+        Command::Probe { what: Some(Probe::Config), .. } => probe::config()?,
+        Command::Probe { what: None, .. } => probe::config()?,
+        Command::Status => status::run(&server()?).await?,
+        Command::Version { server: ask, build } => {
+            let server = if ask { Some(server()?) } else { None };
+            version::run(server.as_ref(), build).await?
+        }
+    };
+    output::print(&text)
+}
+
+fn cli_completion(shell: &str) -> Result<String, Error> {
+    use clap_complete::Shell;
+    let shell: Shell = shell.parse().map_err(Error::Usage)?;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut cli::command(), "tetra", &mut script);
+    Ok(String::from_utf8_lossy(&script).into_owned())
+}

@@ -1,0 +1,113 @@
+//! `tetra getevents`: events from the agent or from standard input, as JSON or as compact lines.
+
+mod filter;
+mod sink;
+mod stdin;
+mod stream;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::cli::Global;
+use crate::compact::{Compact, Style};
+use crate::duration;
+use crate::error::Error;
+use crate::output::Output;
+use crate::server::Server;
+use sink::{Form, Sink};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Json,
+    Compact,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Flags of the command.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// How to print events
+    #[arg(short, long, value_enum, default_value = "json")]
+    pub(crate) output: Format,
+    /// Colours in compact lines
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) color: Color,
+    /// Times before compact lines
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+    /// Stacks below compact lines
+    #[arg(
+        long, action = ArgAction::Set, default_value = "true", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_name = "BOOL", hide_possible_values = true
+    )]
+    pub(crate) stack_traces: bool,
+    /// Digests of files below compact lines
+    #[arg(
+        long, action = ArgAction::Set, default_value = "true", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_name = "BOOL", hide_possible_values = true
+    )]
+    pub(crate) ima_hash: bool,
+    /// Write the bytes that processes write to this terminal or file, instead of events
+    #[arg(short, long, value_name = "PATH", default_value = "", hide_default_value = true)]
+    pub(crate) tty_encode: String,
+    /// Connect again when the agent goes away
+    #[arg(long)]
+    pub(crate) reconnect: bool,
+    /// How long to wait before that
+    #[arg(long, default_value = "2s", value_parser = duration::parse)]
+    pub(crate) reconnect_wait: Duration,
+    #[command(flatten)]
+    pub(crate) filter: filter::Flags,
+}
+
+impl Flags {
+    fn sink(&self) -> Result<Sink, Error> {
+        let form = match (self.tty_encode.as_str(), self.output) {
+            ("", Format::Json) => Form::Json,
+            ("", Format::Compact) => Form::Compact(Compact {
+                style: self.style(),
+                timestamps: self.timestamps,
+                stack_traces: self.stack_traces,
+                ima_hash: self.ima_hash,
+            }),
+            (path, _) => Form::Tty(path.to_owned()),
+        };
+        Ok(Sink::new(form, Output::stdout()?))
+    }
+
+    /// Colours suit a terminal, unless the user or the terminal say otherwise (no-color.org).
+    fn style(&self) -> Style {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let coloured = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                std::io::stdout().is_terminal()
+                    && !set("NO_COLOR")
+                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        };
+        if coloured { Style::Coloured } else { Style::Plain }
+    }
+}
+
+/// Prints events until there are no more, the reader leaves, or the agent goes away.
+pub(crate) async fn run(global: &Global, flags: Flags) -> Result<(), Error> {
+    let sink = flags.sink()?;
+    if stdin::is_input().map_err(Error::Read)? {
+        let kinds = flags.filter.kinds_only()?;
+        stdin::run(global.max_recv_size, kinds, sink).await
+    } else {
+        let server = Server::new(global)?;
+        let again = flags.reconnect.then_some(flags.reconnect_wait);
+        stream::run(&server, flags.filter.request(), again, sink).await
+    }
+}
