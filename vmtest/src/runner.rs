@@ -155,6 +155,8 @@ fn run_one(test: &Test, directory: &Path) -> Result<Outcome> {
     let output = File::create(&output_path)?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["one", test.name])
+        // Errors tell where they come from; traces of each would be noise.
+        .env("RUST_LIB_BACKTRACE", "0")
         .arg(directory)
         .process_group(0)
         .stdin(Stdio::null())

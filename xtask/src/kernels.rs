@@ -24,16 +24,6 @@ pub(crate) enum Kernel {
     },
 }
 
-impl Kernel {
-    /// What to call it.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Host => "host",
-            Self::Image { name, .. } => name,
-        }
-    }
-}
-
 /// A series of Debian's cloud kernels.
 struct Series {
     name: &'static str,
@@ -150,7 +140,8 @@ mod tests {
     fn a_path_is_named_for_its_file() {
         let path = std::env::current_exe().unwrap();
         let kernel = find(Path::new("/"), path.to_str().unwrap()).unwrap();
-        assert_eq!(kernel.name(), path.file_name().unwrap().to_str().unwrap());
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(kernel, Kernel::Image { name, path });
     }
 
     #[test]

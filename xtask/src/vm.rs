@@ -1,13 +1,13 @@
 //! `cargo xtask vm`: the system tests, on several kernels.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use std::io::{BufRead, BufReader};
-
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::kernels::Kernel;
 use crate::qemu::{End, Machine};
@@ -27,12 +27,24 @@ pub(crate) struct Args {
     /// Keep the tests' scratch directories (host) and the initramfs (VM)
     #[arg(long)]
     keep: bool,
+    /// Machines to run at once [default: one for each processor]
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Seconds that the tests may take on one kernel
-    #[arg(long, default_value_t = 1500)]
+    #[arg(long, default_value_t = 1800)]
     timeout: u64,
     /// More arguments for the test binary
     #[arg(last = true)]
     arguments: Vec<String>,
+}
+
+impl Args {
+    /// Arguments of the test binary's `run` command.
+    fn for_tests(&self) -> Vec<String> {
+        let mut arguments: Vec<String> = self.filter.iter().cloned().collect();
+        arguments.extend(self.arguments.iter().cloned());
+        arguments
+    }
 }
 
 /// What happened on one kernel.
@@ -42,99 +54,141 @@ struct Run {
     time: Duration,
 }
 
+/// What all runs share.
+struct Session<'a> {
+    args: &'a Args,
+    root: PathBuf,
+    stage: PathBuf,
+}
+
 /// Runs the task. The result says whether all tests passed.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let root = artifacts::repository()?;
     let stage = artifacts::stage(&root)?;
-    let test_binary = stage.join("vmtest");
+    let session = Session { args, root, stage };
     if args.list {
-        return Ok(Command::new(test_binary).arg("list").status()?.success());
+        return Ok(Command::new(session.test_binary()).arg("list").status()?.success());
     }
-    let names =
-        if args.kernel.is_empty() { kernels::default_names(&root) } else { args.kernel.clone() };
+    let names = if args.kernel.is_empty() {
+        kernels::default_names(&session.root)
+    } else {
+        args.kernel.clone()
+    };
     // All are found before any is run, so that a wrong name does not cost the time of the others.
-    let found: Vec<Kernel> =
-        names.iter().map(|name| kernels::find(&root, name)).collect::<Result<_>>()?;
-
-    let mut runs = Vec::new();
-    for kernel in &found {
-        println!("\n== {}", kernel.name());
-        let start = Instant::now();
-        let report = match kernel {
-            Kernel::Host => on_host(&test_binary, args)?,
-            Kernel::Image { name, path } => in_machine(&root, &stage, name, path, args)?,
-        };
-        runs.push(Run { kernel: kernel.name().to_owned(), report, time: start.elapsed() });
+    let mut machines = Vec::new();
+    let mut on_host = false;
+    for name in &names {
+        match kernels::find(&session.root, name)? {
+            Kernel::Host => on_host = true,
+            Kernel::Image { name, path } => machines.push((name, path)),
+        }
+    }
+    let mut runs = session.in_machines(&machines)?;
+    // Last and alone: what is measured there should be the agent, not other kernels.
+    if on_host {
+        runs.push(session.on_host()?);
     }
     Ok(summarize(&runs))
 }
 
-/// Arguments of the test binary's `run` command.
-fn test_arguments(args: &Args) -> Vec<String> {
-    let mut arguments: Vec<String> = args.filter.iter().cloned().collect();
-    arguments.extend(args.arguments.iter().cloned());
-    arguments
-}
-
-fn on_host(test_binary: &Path, args: &Args) -> Result<Report> {
-    let mut command = Command::new(test_binary);
-    command.arg("run").args(test_arguments(args)).stdout(Stdio::piped());
-    if args.keep {
-        command.arg("--keep");
+impl Session<'_> {
+    fn test_binary(&self) -> PathBuf {
+        self.stage.join("vmtest")
     }
-    let mut child = command.spawn().context("the test binary does not run")?;
-    let output = child.stdout.take().context("the tests' output is not there")?;
-    let mut report = Report::default();
-    for line in BufReader::new(output).lines() {
-        let line = line?;
-        println!("{line}");
-        report.line(&line);
-    }
-    child.wait()?;
-    report.finish("the run as a whole");
-    Ok(report)
-}
 
-fn in_machine(root: &Path, stage: &Path, name: &str, image: &Path, args: &Args) -> Result<Report> {
-    let directory: PathBuf = root.join("build/vm").join(name);
-    fs::create_dir_all(&directory)?;
-    let machine = Machine {
-        kernel: image.to_owned(),
-        // Another run on the same kernel may be under way.
-        initramfs: directory.join(format!("initramfs-{}", std::process::id())),
-        console: directory.join(format!("console-{}.log", std::process::id())),
-        timeout: Duration::from_secs(args.timeout),
-    };
-    fs::write(&machine.initramfs, initramfs::build(stage, &test_arguments(args))?)?;
-    let start = Instant::now();
-    let mut report = Report::default();
-    let mut first = true;
-    let end = machine.run(|line| {
-        if std::mem::take(&mut first) {
-            println!("booted in {}", seconds(start.elapsed()));
+    /// Runs several machines at a time; the results are in the order of the machines.
+    fn in_machines(&self, machines: &[(String, PathBuf)]) -> Result<Vec<Run>> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.args.jobs.unwrap_or(processors).clamp(1, machines.len().max(1));
+        let next = AtomicUsize::new(0);
+        let worker = || -> Result<Vec<(usize, Run)>> {
+            let mut runs = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((name, image)) = machines.get(index) else { return Ok(runs) };
+                let prefix = if jobs > 1 { format!("{name:<8} ") } else { String::new() };
+                runs.push((index, self.in_machine(name, image, &prefix)?));
+            }
+        };
+        let mut runs = Vec::new();
+        std::thread::scope(|scope| -> Result<()> {
+            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
+            for worker in workers {
+                let Ok(done) = worker.join() else { bail!("running a machine panicked") };
+                runs.extend(done?);
+            }
+            Ok(())
+        })?;
+        runs.sort_by_key(|(index, _)| *index);
+        Ok(runs.into_iter().map(|(_, run)| run).collect())
+    }
+
+    /// Runs one machine, and prints its output with a prefix before each line.
+    fn in_machine(&self, name: &str, image: &Path, prefix: &str) -> Result<Run> {
+        let directory = self.root.join("build/vm").join(name);
+        fs::create_dir_all(&directory)?;
+        let machine = Machine {
+            kernel: image.to_owned(),
+            // Another run on the same kernel may be under way.
+            initramfs: directory.join(format!("initramfs-{}", std::process::id())),
+            console: directory.join(format!("console-{}.log", std::process::id())),
+            timeout: Duration::from_secs(self.args.timeout),
+        };
+        let initramfs = initramfs::build(&self.stage, &self.args.for_tests())?;
+        fs::write(&machine.initramfs, initramfs)?;
+        println!("{prefix}== {name}");
+        let start = Instant::now();
+        let mut report = Report::default();
+        let mut first = true;
+        let end = machine.run(|line| {
+            if std::mem::take(&mut first) {
+                println!("{prefix}booted in {}", seconds(start.elapsed()));
+            }
+            println!("{prefix}{line}");
+            report.line(line);
+        })?;
+        if !self.args.keep {
+            fs::remove_file(&machine.initramfs)?;
         }
-        println!("{line}");
-        report.line(line);
-    })?;
-    if !args.keep {
-        fs::remove_file(&machine.initramfs)?;
+        if end == End::TimedOut {
+            println!("{prefix}stopped after {}", seconds(machine.timeout));
+        }
+        let before = report.failed.len();
+        report.finish("the run as a whole");
+        if report.failed.len() > before {
+            println!("{prefix}the run broke off; end of the console:");
+            println!("{}", machine.console_tail(40));
+        }
+        let complaints = machine.kernel_complaints();
+        if !complaints.is_empty() {
+            println!("{prefix}the kernel complained:");
+            complaints.iter().for_each(|line| println!("{prefix}    {line}"));
+            report.failed.push("kernel without complaints".to_owned());
+        }
+        fs::rename(&machine.console, directory.join("console.log"))?;
+        Ok(Run { kernel: name.to_owned(), report, time: start.elapsed() })
     }
-    if end == End::TimedOut {
-        println!("stopped after {}", seconds(machine.timeout));
+
+    fn on_host(&self) -> Result<Run> {
+        println!("== host");
+        let start = Instant::now();
+        let mut command = Command::new(self.test_binary());
+        command.arg("run").args(self.args.for_tests()).stdout(Stdio::piped());
+        if self.args.keep {
+            command.arg("--keep");
+        }
+        let mut child = command.spawn().context("the test binary does not run")?;
+        let output = child.stdout.take().context("the tests' output is not there")?;
+        let mut report = Report::default();
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            println!("{line}");
+            report.line(&line);
+        }
+        child.wait()?;
+        report.finish("the run as a whole");
+        Ok(Run { kernel: "host".to_owned(), report, time: start.elapsed() })
     }
-    let finished = report.failed.len();
-    report.finish("the run as a whole");
-    if report.failed.len() > finished {
-        println!("the run broke off; end of the console:\n{}", machine.console_tail(40));
-    }
-    let complaints = machine.kernel_complaints();
-    if !complaints.is_empty() {
-        println!("the kernel complained:");
-        complaints.iter().for_each(|line| println!("    {line}"));
-        report.failed.push("kernel without complaints".to_owned());
-    }
-    fs::rename(&machine.console, directory.join("console.log"))?;
-    Ok(report)
 }
 
 /// Prints what happened where, and the closing line with the totals.
