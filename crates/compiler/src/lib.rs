@@ -2,3 +2,10 @@
 //! programs that a policy compiles to.
 
 pub mod base;
+mod error;
+mod flow;
+mod helper;
+mod load;
+mod read;
+
+pub use error::Error;

@@ -519,10 +519,7 @@ impl<'a> Reader<'a> {
     }
 
     fn identity(&self, at: i16) -> Identity {
-        Identity {
-            ktime: self.u64(at + at::IDENTITY_KTIME),
-            pid: self.u32(at + at::IDENTITY_PID),
-        }
+        Identity { ktime: self.u64(at + at::IDENTITY_KTIME), pid: self.u32(at + at::IDENTITY_PID) }
     }
 
     fn header(&self) -> Header {

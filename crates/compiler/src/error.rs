@@ -1,0 +1,32 @@
+//! Why a program could not be made or put in place.
+
+/// An error of the compiler or of the kernel that was given its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The running kernel's types are not as needed.
+    #[error("this kernel's BTF: {0}")]
+    Btf(#[from] kernel::btf::BtfError),
+    /// A program is not well-formed: a bug.
+    #[error("internal error in program {program}: {error}")]
+    Program {
+        /// Which program.
+        program: String,
+        /// What the IR or its compilation says.
+        error: ebpf::Error,
+    },
+    /// The program under construction is not well-formed: a bug.
+    #[error("internal error in a program: {0}")]
+    Ir(#[from] ebpf::Error),
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    /// What the task iterator wrote does not read as it should.
+    #[error("task iterator: {0}")]
+    Scan(#[from] crate::base::record::DecodeError),
+    /// Reading from the task iterator failed.
+    #[error("cannot read the task iterator: {0}")]
+    Iterator(std::io::Error),
+    /// The types for the kernel cannot be described: a bug.
+    #[error("internal error in type information: {0}")]
+    Types(#[from] ebpf::btf::BtfError),
+}

@@ -1,0 +1,32 @@
+//! Numbers of the BPF helpers that the programs call: `enum bpf_func_id` of `uapi/linux/bpf.h`,
+//! which is part of the kernel's stable interface.
+
+/// `bpf_map_lookup_elem(map, key)`
+pub(crate) const MAP_LOOKUP_ELEM: u32 = 1;
+/// `bpf_map_update_elem(map, key, value, flags)`
+pub(crate) const MAP_UPDATE_ELEM: u32 = 2;
+/// `bpf_map_delete_elem(map, key)`
+pub(crate) const MAP_DELETE_ELEM: u32 = 3;
+/// `bpf_ktime_get_ns()`
+pub(crate) const KTIME_GET_NS: u32 = 5;
+/// `bpf_get_smp_processor_id()`
+pub(crate) const GET_SMP_PROCESSOR_ID: u32 = 8;
+/// `bpf_get_current_comm(buffer, size)`
+pub(crate) const GET_CURRENT_COMM: u32 = 16;
+/// `bpf_probe_read_user(to, size, from)`
+pub(crate) const PROBE_READ_USER: u32 = 112;
+/// `bpf_probe_read_kernel(to, size, from)`
+pub(crate) const PROBE_READ_KERNEL: u32 = 113;
+/// `bpf_probe_read_kernel_str(to, size, from)`
+pub(crate) const PROBE_READ_KERNEL_STR: u32 = 115;
+/// `bpf_seq_write(seq, data, size)`, for iterators
+pub(crate) const SEQ_WRITE: u32 = 127;
+/// `bpf_ringbuf_output(ring, data, size, flags)`
+pub(crate) const RINGBUF_OUTPUT: u32 = 130;
+/// `bpf_task_storage_get(map, task, value, flags)`
+pub(crate) const TASK_STORAGE_GET: u32 = 156;
+/// `bpf_loop(count, callback, context, flags)`, since 5.17
+pub(crate) const LOOP: u32 = 181;
+
+/// `BPF_LOCAL_STORAGE_GET_F_CREATE`
+pub(crate) const STORAGE_CREATE: i32 = 1;

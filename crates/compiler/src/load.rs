@@ -1,0 +1,45 @@
+//! From a module to a program in the kernel.
+
+use crate::Error;
+use ebpf::Module;
+use kernel::btf::TypeId;
+use kernel::btf_object::BtfObject;
+use kernel::map::Map;
+use kernel::program::{AttachType, Program, ProgramBtf, ProgramSpec, ProgramType, Target};
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Compiles and loads a BTF-typed program.
+pub(crate) fn tracing(
+    module: &Module,
+    attach_type: AttachType,
+    target: TypeId,
+    maps: &[&Map],
+) -> Result<Program, Error> {
+    let name = module.name();
+    let fail = |error| Error::Program { program: name.to_owned(), error };
+    let mut program = module.compile(&ebpf::Options::default()).map_err(fail)?;
+    program
+        .relocate(|wanted| {
+            let map = maps.iter().find(|map| map.name() == wanted)?;
+            Some(map.as_fd().as_raw_fd())
+        })
+        .map_err(fail)?;
+    let types = program.btf()?;
+    let object = BtfObject::load(&types.blob)?;
+    let spec = ProgramSpec {
+        name,
+        program_type: ProgramType::TRACING,
+        attach_type,
+        target: Target::Kernel(target),
+        instructions: &program.bytes(),
+        btf: Some(ProgramBtf {
+            object: &object,
+            func_info: &types.func_info,
+            func_info_record: types.func_info_rec_size,
+            line_info: &types.line_info,
+            line_info_record: types.line_info_rec_size,
+        }),
+        ..ProgramSpec::default()
+    };
+    Ok(Program::load(&spec)?)
+}
