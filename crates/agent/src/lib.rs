@@ -1,10 +1,22 @@
 //! The tetragon agent.
 
+pub mod cgroups;
+pub mod clock;
 pub mod config;
 pub mod envelope;
+pub mod events;
 pub mod export;
 pub mod hub;
 pub mod logging;
+pub mod loss;
+pub mod pipeline;
+pub mod process;
+pub mod procfs;
+pub mod redaction;
+pub mod users;
+
+#[cfg(test)]
+mod test_records;
 
 /// Version of the agent, as packages and `GetVersion` have it.
 pub const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));

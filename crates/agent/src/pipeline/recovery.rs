@@ -1,0 +1,110 @@
+//! What can be done about lost records: processes that no record told of are read from `/proc`, and
+//! processes whose exit was lost are noticed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use compiler::base::record::{Flags, Identity};
+
+use super::Pipeline;
+use crate::cgroups::container::container_id;
+use crate::process::entry::Entry;
+use crate::process::identity::{KERNEL, TICK, is_start_time};
+
+/// How long after a loss the table is compared with `/proc`, so that one burst means one comparison.
+const SETTLE: Duration = Duration::from_secs(1);
+
+impl Pipeline {
+    /// Reads a process that runs and that no record told of. Says whether the table has it now.
+    ///
+    /// It must be the same image still: the kernel side says so, or, where that cannot be asked, the
+    /// start time of a process that has executed nothing since the agent started.
+    pub(super) fn recover(&mut self, process: Identity) -> bool {
+        if self.config.disable_process_cache || process.pid == 0 {
+            return false;
+        }
+        let host = self.config.host;
+        let wanted = self.wanted();
+        let Some((stat, found)) = self.procfs.snapshot(process.pid, wanted, &host) else {
+            return false;
+        };
+        let same = match &self.lookup {
+            Some(lookup) => lookup(process.pid) == Some(process),
+            None => {
+                let current = self.table.current(process.pid);
+                is_start_time(process)
+                    && stat.start == process.ktime
+                    && current.is_none_or(|current| current == process)
+            }
+        };
+        if !same || stat.zombie {
+            return false;
+        }
+        let mut flags = Flags::PROCFS | found.flags;
+        let cgroups = self.procfs.cgroups(process.pid);
+        let path = cgroups.as_deref().and_then(|text| self.cgroups.hierarchy().path_of(text));
+        let container = path.and_then(container_id).map(Arc::from);
+        let cgroup = path.and_then(|path| self.cgroups.hierarchy().id_of(path)).unwrap_or(0);
+        let Some(image) = self.image_of_snapshot(found) else { return false };
+        let parent = self.identity_now(stat.ppid);
+        if let Some(parent) = self.table.get(parent) {
+            flags |= parent.flags & Flags::IN_INIT_TREE;
+        }
+        self.counters.recovered += 1;
+        self.table.insert(Entry {
+            process,
+            parent,
+            start: self.clock.start(process),
+            image: Arc::new(image),
+            container,
+            cgroup,
+            flags,
+            nspid: 0,
+        });
+        true
+    }
+
+    /// Best guess at the present identity of a pid.
+    fn identity_now(&self, pid: u32) -> Identity {
+        if pid == 0 {
+            return KERNEL;
+        }
+        self.table
+            .current(pid)
+            .or_else(|| self.lookup.as_ref().and_then(|lookup| lookup(pid)))
+            .or_else(|| Some(Identity { ktime: self.procfs.stat(pid)?.start, pid }))
+            .unwrap_or(KERNEL)
+    }
+
+    /// Plans a comparison with `/proc`, after a loss.
+    pub(super) fn schedule_reconciliation(&mut self) {
+        self.next_reconciliation.get_or_insert(self.now + SETTLE);
+    }
+
+    /// Ends processes that run according to the table but not according to `/proc`, and reads cgroups
+    /// again. If a record of one is still to come, it finds the ended entry.
+    pub(super) fn reconcile(&mut self) {
+        self.cgroups.scan();
+        if self.procfs.stat(1).is_none() {
+            return; // This is not the host's /proc: it proves nothing.
+        }
+        let running: Vec<Identity> = self.table.running_images().filter(|id| id.pid != 0).collect();
+        for process in running {
+            if !self.runs(process) && self.table.end(process) {
+                self.counters.exits_missed += 1;
+            }
+        }
+    }
+
+    fn runs(&self, process: Identity) -> bool {
+        let Some(stat) = self.procfs.stat(process.pid).filter(|stat| !stat.zombie) else {
+            return false;
+        };
+        // A process that started after this image did is another one with the same pid.
+        let started = match is_start_time(process) {
+            true => stat.start,
+            false => self.clock.boottime_to_monotonic(stat.start).saturating_sub(2 * TICK),
+        };
+        started <= process.ktime
+    }
+}

@@ -1,0 +1,181 @@
+//! Sending events: at once when all is known, else after a bounded wait.
+
+use api::google::Timestamp;
+use api::tetragon as wire;
+use compiler::base::record::{Flags, Identity};
+use wire::get_events_response::Event;
+
+use super::Pipeline;
+use crate::clock::WallTime;
+use crate::events::waiting::{Body, Pending};
+use crate::process::end::status_and_signal;
+
+impl Pipeline {
+    /// Sends an event, now or when what it lacks has come.
+    pub(super) fn send(&mut self, mut event: Pending) {
+        let awaited = match self.waiting.holds(event.process) {
+            true => Some(event.process),
+            false => self.lacking(&mut event),
+        };
+        match awaited {
+            None => self.finish(event),
+            Some(awaited) => {
+                for event in self.waiting.push(event, awaited) {
+                    self.finish(event);
+                }
+            }
+        }
+    }
+
+    /// Sends waiting events that lack nothing any more and, with `attempt`, those that waited long enough.
+    pub(super) fn retry(&mut self, attempt: bool) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let mut pass = self.waiting.begin_pass();
+        while let Some(mut waiting) = pass.next() {
+            let lacks = self.lacking(&mut waiting.event);
+            self.waiting.settle(&mut pass, waiting, lacks, attempt);
+        }
+        for event in pass.sent {
+            self.finish(event);
+        }
+    }
+
+    /// Sends what waited for this process, which the table has now.
+    pub(super) fn wake(&mut self, process: Identity) {
+        if self.waiting.awaits(process) {
+            self.retry(false);
+        }
+    }
+
+    /// What an event has to wait for, if anything. Fills in the process of an exit that has come since.
+    fn lacking(&mut self, event: &mut Pending) -> Option<Identity> {
+        if self.config.disable_process_cache {
+            return None;
+        }
+        if let Body::Exit(process @ None, _) = &mut event.body {
+            if let Some(missing) = self.awaited(event.process) {
+                return Some(missing);
+            }
+            if let Some(entry) = self.table.get(event.process) {
+                event.parent = entry.parent;
+                let references = self.table.references(event.process);
+                *process = Some(Box::new(self.messages.process(entry, references)));
+                self.table.end(event.process);
+            }
+        }
+        if let Some(missing) = self.awaited(event.parent) {
+            return Some(missing);
+        }
+        while self.config.ancestors
+            && let Err(broken) = self.table.ancestors(event.parent)
+        {
+            match self.awaited(broken.missing) {
+                Some(missing) => return Some(missing),
+                // Waited for in vain before.
+                None if self.table.get(broken.missing).is_none() => break,
+                None => {}
+            }
+        }
+        None
+    }
+
+    fn awaited(&mut self, process: Identity) -> Option<Identity> {
+        self.missing(process).filter(|&missing| !self.waiting.gave_up(missing))
+    }
+
+    /// What has to come before this process can be shown: itself, or, if only its fork is known, the
+    /// process it was forked from. What `/proc` can tell is brought in.
+    pub(super) fn missing(&mut self, process: Identity) -> Option<Identity> {
+        let Some(entry) = self.table.get(process) else {
+            return (!self.recover(process)).then_some(process);
+        };
+        // Of an image that came otherwise than by a fork nothing more will come.
+        if entry.is_known() || entry.flags & (Flags::CLONE | Flags::EXECVE) != Flags::CLONE {
+            return None;
+        }
+        let parent = entry.parent;
+        let Some(found) = self.table.get(parent) else {
+            return if self.recover(parent) { self.missing(process) } else { Some(parent) };
+        };
+        if !found.is_known() {
+            return Some(parent);
+        }
+        let (image, container) = (found.image.clone(), found.container.clone());
+        self.table.learn(process, image, container);
+        None
+    }
+
+    /// Sends an event with what is known.
+    fn finish(&mut self, event: Pending) {
+        let Pending { process, parent, body, time } = event;
+        self.table.touch(parent);
+        let mut complete = true;
+        let mut ancestors = Vec::new();
+        let parent = (!self.config.disable_process_cache).then(|| {
+            if self.config.ancestors {
+                let found = self.table.ancestors(parent).unwrap_or_else(|broken| {
+                    complete = false;
+                    broken.found
+                });
+                ancestors.extend(found.into_iter().map(|id| self.message(id).0));
+            }
+            let (message, known) = self.message(parent);
+            complete &= known;
+            message
+        });
+        let event = match body {
+            Body::Exec(process) => {
+                self.counters.exec_events += 1;
+                complete &= !process.binary.is_empty();
+                Event::ProcessExec(wire::ProcessExec { process: Some(*process), parent, ancestors })
+            }
+            Body::Exit(known, code) => {
+                self.counters.exit_events += 1;
+                complete &= known.is_some();
+                let process = match known {
+                    Some(process) => *process,
+                    None => self.messages.unknown(process, &self.clock),
+                };
+                let (status, signal) = status_and_signal(code);
+                Event::ProcessExit(wire::ProcessExit {
+                    process: Some(process),
+                    parent,
+                    signal,
+                    status,
+                    time: Some(Timestamp::from(time)),
+                    ancestors,
+                })
+            }
+        };
+        self.counters.incomplete_events += u64::from(!complete);
+        (self.emit)(self.messages.envelope(event, time));
+    }
+
+    /// A process as the table has it, or with its identity alone; and whether the table knows it.
+    fn message(&self, process: Identity) -> (wire::Process, bool) {
+        match self.table.get(process) {
+            Some(entry) => {
+                let references = self.table.references(process);
+                (self.messages.process(entry, references), entry.is_known())
+            }
+            None => (self.messages.unknown(process, &self.clock), false),
+        }
+    }
+
+    /// Sends what was lost, once the burst is over.
+    pub(super) fn report_losses(&mut self) {
+        let losses = self.losses.report(self.now);
+        self.losses.log(self.now);
+        if losses.is_empty() {
+            return;
+        }
+        let time = WallTime::now();
+        for loss in &losses {
+            self.counters.loss_events += 1;
+            (self.emit)(self.messages.loss(loss, time));
+        }
+        self.schedule_reconciliation();
+    }
+}
