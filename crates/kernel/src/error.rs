@@ -61,6 +61,12 @@ pub enum Error {
         /// The type needed.
         needed: &'static str,
     },
+    /// What was opened is another kind of object.
+    #[error("what was opened is not a {needed}")]
+    WrongKind {
+        /// The kind needed: "map", "program", "link".
+        needed: &'static str,
+    },
     /// A program could not be loaded, and the verifier had nothing to say about it.
     #[error(
         "cannot load program `{program}` ({program_type}): {errno}{}",
@@ -164,6 +170,7 @@ impl Error {
             Self::Size { .. }
             | Self::Restless { .. }
             | Self::MapType { .. }
+            | Self::WrongKind { .. }
             | Self::Malformed { .. }
             | Self::Lacks { .. }
             | Self::Unreadable { .. }

@@ -63,6 +63,30 @@ pub(crate) fn ids(kind: ObjectKind) -> Result<Vec<u32>, Error> {
     }
 }
 
+/// Fails unless a descriptor is of a kind: what is pinned under a name may be anything, and the kernel
+/// would answer questions about one kind with the other's struct.
+pub(crate) fn expect(kind: ObjectKind, fd: BorrowedFd<'_>) -> Result<(), Error> {
+    let path = fdinfo(fd);
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::File {
+        action: "read",
+        path,
+        source,
+    })?;
+    // The first of what each kind's show_fdinfo() writes.
+    let field = match kind {
+        ObjectKind::Program => "prog_type",
+        ObjectKind::Map => "map_type",
+        ObjectKind::Btf => "btf_id",
+        ObjectKind::Link => "link_type",
+    };
+    let is = text.lines().any(|line| line.split_once(':').is_some_and(|(name, _)| name == field));
+    if is { Ok(()) } else { Err(Error::WrongKind { needed: kind.name() }) }
+}
+
+fn fdinfo(fd: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))
+}
+
 /// A number that /proc/self/fdinfo tells of a descriptor.
 pub(crate) fn fdinfo_number(fd: BorrowedFd<'_>, field: &str) -> Result<u64, Error> {
     let path = PathBuf::from(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));

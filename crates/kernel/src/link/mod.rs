@@ -58,6 +58,7 @@ enum Kind {
 impl Link {
     /// Takes a descriptor of a link.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
+        object::expect(ObjectKind::Link, fd.as_fd())?;
         let info = info::query(fd.as_fd())?;
         let target = format!("{} (link {})", info.link_type, info.id);
         Ok(Self { fd, kind: Kind::Link, target })

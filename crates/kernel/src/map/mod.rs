@@ -127,6 +127,7 @@ impl Map {
 
     /// Takes a descriptor of a map, whose shape it asks the kernel for.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
+        object::expect(ObjectKind::Map, fd.as_fd())?;
         let info = query(fd.as_fd())?;
         Ok(Self {
             fd,

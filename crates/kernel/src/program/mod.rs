@@ -119,6 +119,7 @@ impl Program {
     /// Takes a descriptor of a program. How it can be attached the kernel does not tell, so that has
     /// to be passed.
     pub fn from_fd(fd: OwnedFd, attach_type: AttachType) -> Result<Self, Error> {
+        object::expect(ObjectKind::Program, fd.as_fd())?;
         let info = info::query(fd.as_fd(), &mut [])?;
         let program_type = ProgramType(info.prog_type);
         let name = crate::sys::attr::name_text(&info.name);
