@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cpu;
 mod errno;
 mod error;
+pub mod features;
 pub mod kallsyms;
 pub mod kconfig;
 pub mod link;

@@ -1,7 +1,7 @@
 //! The types of the running kernel, from its BTF.
 //!
 //! BTF describes every struct, enum and function of a kernel build, in about 5 MB. Reading it is one
-//! pass that checks the data and notes where each type stands ([`format`]); names are indexed per
+//! pass that checks the data and notes where each type stands (`format.rs`); names are indexed per
 //! kind when one of that kind is first looked for, and nothing else is decoded until asked. A
 //! [`Btf`] that exists is sound: questions to it can fail because the kernel lacks what was asked
 //! for, not because the data is broken, and none of them loops, whatever the data says.
