@@ -2,6 +2,7 @@
 //! back as the same message.
 
 #![allow(deprecated)]
+#![allow(clippy::unwrap_used)] // as in tests, also in their helpers
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! Holds the compiled .proto files against `wire.txt`, so that no number, type or label can drift.
 
+#![allow(clippy::unwrap_used)] // as in tests, also in their helpers
+
 use std::fmt::Write;
 
 use prost::Message;

@@ -175,7 +175,8 @@ pub(crate) enum Parsed {
     Mistake(String),
 }
 
-/// All commands and flags. Switches also take a value (`--host=false`), as scripts may have it.
+/// All commands and flags. As scripts may have them, switches also take a value (`--host=false`),
+/// and of a flag given twice the last counts.
 pub(crate) fn command() -> Clap {
     fn switches(command: Clap) -> Clap {
         let command = command.mut_args(|arg| match arg.get_action() {
@@ -192,7 +193,7 @@ pub(crate) fn command() -> Clap {
         });
         command.mut_subcommands(switches)
     }
-    switches(Cli::command())
+    switches(Cli::command()).args_override_self(true)
 }
 
 /// Reads the command line; the first argument is the program's name.
@@ -222,4 +223,12 @@ fn mistake(text: &str) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|m| text.find(m)).min();
     text[..end.unwrap_or(text.len())].trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn commands_and_flags_do_not_clash() {
+        super::command().debug_assert();
+    }
 }

@@ -15,7 +15,7 @@ fn name(level: i32) -> String {
 /// The level, as a line.
 pub(crate) async fn get(server: &Server) -> Result<String, Error> {
     let request = GetDebugRequest { flag: ConfigFlag::LogLevel as i32, arg: None };
-    let answer = server.call(async |client| client.get_debug(request.clone()).await).await?;
+    let answer = server.call(async |client| client.get_debug(request).await).await?;
     match answer.arg {
         Some(get_debug_response::Arg::Level(level)) => {
             Ok(format!("Current log level: {}\n", name(level)))

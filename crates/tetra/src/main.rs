@@ -55,7 +55,7 @@ fn run(global: Global, command: Command) -> Result<(), Error> {
 async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
     let server = || Server::new(&global);
     let text = match command {
-        Command::Completion { shell } => cli_completion(&shell)?,
+        Command::Completion { shell } => completion(&shell)?,
         Command::Debug(Debug::Dump(table)) | Command::Dump(table) => {
             dump::run(&server()?, &table).await?
         }
@@ -64,7 +64,7 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
         Command::Loglevel(Loglevel::Get) => loglevel::get(&server()?).await?,
         Command::Loglevel(Loglevel::Set { level }) => loglevel::set(&server()?, level).await?,
         Command::Probe { what: Some(Probe::Config), .. } => probe::config()?,
-        Command::Probe { what: None, .. } => probe::config()?,
+        Command::Probe { what: None, why } => probe::features(why)?,
         Command::Status => status::run(&server()?).await?,
         Command::Version { server: ask, build } => {
             let server = if ask { Some(server()?) } else { None };
@@ -74,7 +74,7 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
     output::print(&text)
 }
 
-fn cli_completion(shell: &str) -> Result<String, Error> {
+fn completion(shell: &str) -> Result<String, Error> {
     use clap_complete::Shell;
     let shell: Shell = shell.parse().map_err(Error::Usage)?;
     let mut script = Vec::new();

@@ -1,9 +1,15 @@
 //! `tetra probe`: what this machine's kernel can do, and how it was built. Asks the kernel, not
 //! the agent.
 
+use std::sync::Arc;
+
+use kernel::btf::{Btf, KERNEL_BTF};
+use kernel::capability::{self, Capabilities};
+use kernel::features::{Features, Probe};
 use kernel::kconfig::{ConfigValue, KernelConfig};
 
 use crate::error::Error;
+use crate::output::complain;
 
 /// Settings that matter to tracing, in order.
 const OPTIONS: [&str; 15] = [
@@ -24,6 +30,32 @@ const OPTIONS: [&str; 15] = [
     "SECURITY",
 ];
 
+/// `name: true` or `name: false` for each feature. What could not be found out counts as false; with
+/// `why`, each false one is followed by its reason, behind ` # `.
+pub(crate) fn features(why: bool) -> Result<String, Error> {
+    let failed = |cause: &dyn std::fmt::Display| Error::Kernel(cause.to_string());
+    let mine = capability::effective().map_err(|cause| failed(&cause))?;
+    if !mine.contains(Capabilities::SYS_ADMIN) {
+        complain("Warning: without CAP_SYS_ADMIN most of this cannot be found out: run as root");
+    }
+    let btf = Btf::from_file(KERNEL_BTF).map_err(|cause| failed(&cause))?;
+    Ok(feature_lines(&Features::running(Arc::new(btf)).compat(), why))
+}
+
+fn feature_lines(features: &[(&str, Probe)], why: bool) -> String {
+    let mut text = String::new();
+    for (name, probe) in features {
+        text.push_str(&format!("{name}: {}", probe.is_yes()));
+        if let (true, Some(reason)) = (why, probe.why()) {
+            let doubt = if matches!(probe, Probe::Unknown { .. }) { "not known: " } else { "" };
+            let words: Vec<&str> = reason.split_whitespace().collect();
+            text.push_str(&format!(" # {doubt}{}", words.join(" ")));
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// `CONFIG_X:y` for each of [`OPTIONS`]; `n` for those that are not set.
 pub(crate) fn config() -> Result<String, Error> {
     let config = KernelConfig::read().map_err(|cause| Error::Kernel(cause.to_string()))?;
@@ -43,4 +75,39 @@ fn lines(config: &KernelConfig) -> String {
         text.push_str(&format!("{name}:{value}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_line_for_each_feature() {
+        let features = [
+            ("fentry", Probe::Yes),
+            ("lsm", Probe::No { why: "not in\n/sys/kernel/security/lsm".into() }),
+            ("large", Probe::Unknown { why: "no privilege".into() }),
+        ];
+        assert_eq!(feature_lines(&features, false), "fentry: true\nlsm: false\nlarge: false\n");
+        assert_eq!(
+            feature_lines(&features, true),
+            "fentry: true\n\
+             lsm: false # not in /sys/kernel/security/lsm\n\
+             large: false # not known: no privilege\n"
+        );
+    }
+
+    #[test]
+    fn a_line_for_each_setting() {
+        let file = "CONFIG_BPF=y\n# CONFIG_AUDIT is not set\nCONFIG_SECURITY=m\n";
+        let config = KernelConfig::from_bytes(file.as_bytes(), Path::new("config")).unwrap();
+        let text = lines(&config);
+        assert_eq!(text.lines().count(), OPTIONS.len());
+        assert!(OPTIONS.is_sorted());
+        for line in ["CONFIG_AUDIT:n", "CONFIG_BPF:y", "CONFIG_SECURITY:m", "CONFIG_CGROUPS:n"] {
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// Flags that select events and fields. Those with lists take several values, separated by commas.
 #[derive(Debug, Default, Args)]
-pub(crate) struct Flags {
+pub(crate) struct Selection {
     /// Only events of these types, such as PROCESS_EXEC
     #[arg(short, long, value_name = "TYPES", value_delimiter = ',', value_parser = event_type)]
     event_types: Vec<EventType>,
@@ -65,7 +65,7 @@ fn event_type(name: &str) -> Result<EventType, String> {
     })
 }
 
-impl Flags {
+impl Selection {
     /// The request for the agent.
     pub(super) fn request(self) -> GetEventsRequest {
         let mut namespace = self.namespace;
@@ -128,15 +128,15 @@ mod tests {
 
     #[test]
     fn flags_make_one_filter() {
-        assert_eq!(Flags::default().request(), GetEventsRequest::default());
-        let flags = Flags {
+        assert_eq!(Selection::default().request(), GetEventsRequest::default());
+        let flags = Selection {
             event_types: vec![EventType::ProcessExit],
             process: vec!["curl".into(), "wget".into()],
             namespace: vec!["default".into()],
             host: true,
             include_fields: vec!["process.binary".into(), "parent".into()],
             exclude_fields: vec!["parent.pod".into()],
-            ..Flags::default()
+            ..Selection::default()
         };
         let request = flags.request();
         assert_eq!(request.allow_list.len(), 1);

@@ -65,7 +65,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "2s", value_parser = duration::parse)]
     pub(crate) reconnect_wait: Duration,
     #[command(flatten)]
-    pub(crate) filter: filter::Flags,
+    pub(crate) selection: filter::Selection,
 }
 
 impl Flags {
@@ -103,11 +103,11 @@ impl Flags {
 pub(crate) async fn run(global: &Global, flags: Flags) -> Result<(), Error> {
     let sink = flags.sink()?;
     if stdin::is_input().map_err(Error::Read)? {
-        let kinds = flags.filter.kinds_only()?;
+        let kinds = flags.selection.kinds_only()?;
         stdin::run(global.max_recv_size, kinds, sink).await
     } else {
         let server = Server::new(global)?;
         let again = flags.reconnect.then_some(flags.reconnect_wait);
-        stream::run(&server, flags.filter.request(), again, sink).await
+        stream::run(&server, flags.selection.request(), again, sink).await
     }
 }
