@@ -6,13 +6,18 @@ pub mod config;
 pub mod envelope;
 pub mod events;
 pub mod export;
+pub mod health;
 pub mod hub;
+pub mod lifecycle;
 pub mod logging;
 pub mod loss;
 pub mod pipeline;
 pub mod process;
 pub mod procfs;
 pub mod redaction;
+pub mod run;
+pub mod server;
+pub mod source;
 pub mod users;
 
 #[cfg(test)]

@@ -140,6 +140,11 @@ pub fn start(config: &LogConfig) -> Result<(), LogError> {
     tracing::subscriber::set_global_default(log).map_err(|_| LogError::Twice)
 }
 
+/// Whether there is a log.
+pub fn started() -> bool {
+    tracing::dispatcher::has_been_set()
+}
+
 struct Sink {
     format: Format,
     out: Mutex<Out>,

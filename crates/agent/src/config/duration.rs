@@ -67,7 +67,7 @@ pub fn format(nanoseconds: i64) -> String {
     let n = nanoseconds.unsigned_abs();
     let fraction = |n: u64, unit: u64, name: &str| {
         let mut text = format!("{}", n / unit);
-        if n % unit != 0 {
+        if !n.is_multiple_of(unit) {
             let width = unit.ilog10() as usize;
             let digits = format!("{:0width$}", n % unit);
             let _ = write!(text, ".{}", digits.trim_end_matches('0'));

@@ -14,7 +14,7 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use api::tetragon::get_events_response::Event;
@@ -63,16 +63,28 @@ pub struct Counters {
     pub lost: AtomicU64,
 }
 
-/// The running export.
+/// The running export, for everybody who has to do with it.
+#[derive(Clone)]
 pub struct Exporter {
     shared: Arc<Shared>,
-    done: mpsc::Receiver<()>,
 }
 
 #[derive(Default)]
 struct Shared {
     rotation: Mutex<RotationConfig>,
     counters: Counters,
+    ended: Mutex<bool>,
+    end: Condvar,
+}
+
+/// Says at its drop that the thread has ended, however that came.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        *self.0.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.end.notify_all();
+    }
 }
 
 impl Shared {
@@ -88,12 +100,9 @@ impl Exporter {
             return Ok(None);
         };
         let failed = |error| ExportError { path: path.clone(), error };
-        let shared = Arc::new(Shared {
-            rotation: Mutex::new(config.rotation.clone()),
-            counters: Counters::default(),
-        });
+        let shared =
+            Arc::new(Shared { rotation: Mutex::new(config.rotation.clone()), ..Shared::default() });
         let output = Output::new(&path, &config.rotation).map_err(failed)?;
-        let (end, done) = mpsc::channel();
         let worker = Worker {
             subscription: hub.subscribe("export".to_owned(), Box::new(|_| true)),
             hub: Arc::clone(hub),
@@ -106,14 +115,15 @@ impl Exporter {
             encoding_fails: false,
             writing_fails: false,
         };
+        let ending = Ending(Arc::clone(&shared));
         std::thread::Builder::new()
             .name("export".to_owned())
             .spawn(move || {
                 worker.run();
-                drop(end);
+                drop(ending);
             })
             .map_err(failed)?;
-        Ok(Some(Self { shared, done }))
+        Ok(Some(Self { shared }))
     }
 
     /// How the file is rotated.
@@ -132,8 +142,10 @@ impl Exporter {
     }
 
     /// Waits, after the hub was closed, until everything is written; says whether it was in time.
-    pub fn finish(self, within: Duration) -> bool {
-        self.done.recv_timeout(within) == Err(mpsc::RecvTimeoutError::Disconnected)
+    pub fn finish(&self, within: Duration) -> bool {
+        let ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.shared.end.wait_timeout_while(ended, within, |ended| !*ended);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 

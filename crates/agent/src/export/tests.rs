@@ -43,7 +43,7 @@ fn losses(events: &[GetEventsResponse]) -> Vec<EventsLost> {
     events.iter().filter_map(lost).collect()
 }
 
-fn finish(hub: &Hub, exporter: Exporter) {
+fn finish(hub: &Hub, exporter: &Exporter) {
     hub.close();
     assert!(exporter.finish(10 * SECOND));
 }
@@ -72,7 +72,7 @@ fn writes_lines_at_once_with_mode_and_directories() {
     assert_eq!(metadata.permissions().mode() & 0o777, 0o666);
     assert_eq!(exporter.counters().bytes.load(Ordering::Relaxed), metadata.len());
     assert!(exporter.counters().last.load(Ordering::Relaxed) > 1_700_000_000);
-    finish(&hub, exporter);
+    finish(&hub, &exporter);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn rotates_by_size_keeps_some_and_compresses() {
         entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
     };
     until(|| names().len() == 3 && names().iter().filter(|n| n.ends_with(".log.gz")).count() == 2);
-    finish(&hub, exporter);
+    finish(&hub, &exporter);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn rotates_by_time_and_takes_changes_while_running() {
     // An empty file is not rotated.
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!((files(), fs::metadata(&path).unwrap().len()), (2, 0));
-    finish(&hub, exporter);
+    finish(&hub, &exporter);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn goes_on_in_a_new_file_when_somebody_moves_it() {
     fs::rename(&path, dir.path().join("moved")).unwrap();
     std::thread::sleep(output::LOOK_INTERVAL + Duration::from_millis(10));
     hub.publish(exec(2, 1));
-    finish(&hub, exporter);
+    finish(&hub, &exporter);
     assert_eq!(pids(&read(&path)), [2]);
 }
 
@@ -137,7 +137,7 @@ fn half_a_line_of_a_killed_agent_gets_an_end() {
     let hub = hub();
     let exporter = Exporter::start(&config(&path), &hub).unwrap().unwrap();
     hub.publish(exec(7, 1));
-    finish(&hub, exporter);
+    finish(&hub, &exporter);
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!((lines.len(), lines[0]), (2, "{\"half\":"));
@@ -160,7 +160,7 @@ fn a_full_disk_costs_events_that_are_counted_and_told() {
     // No further event is needed for the loss to be told.
     until(|| !read(&path).is_empty());
     hub.publish(exec(10, 1));
-    finish(&hub, exporter);
+    finish(&hub, &exporter);
     let events = read(&path);
     let lost = losses(&events);
     assert_eq!(lost.len(), 1);
@@ -215,7 +215,7 @@ fn no_line_is_cut_when_the_disk_fills_up() {
     assert_eq!(pids(&read(&path)).len() as u64, written);
     fs::remove_file(&ballast).unwrap();
     hub.publish(exec(2000, 1));
-    finish(&hub, exporter);
+    finish(&hub, &exporter);
     let events = read(&path);
     assert_eq!(losses(&events).iter().map(|loss| loss.count).sum::<u64>(), lost);
     assert_eq!(pids(&events).len() as u64, written + 1);
@@ -231,7 +231,7 @@ fn the_rate_limit_passes_so_many_and_tells_the_rest() {
         let exporter = Exporter::start(&config, &hub).unwrap().unwrap();
         (0..10).for_each(|n| hub.publish(exec(n, 1)));
         hub.publish(Arc::new(hub.envelope().events_lost("base", "ring full", 3)));
-        finish(&hub, exporter);
+        finish(&hub, &exporter);
         let events = read(&path);
         assert_eq!(pids(&events).len(), wanted, "{limit:?}");
         assert_eq!(losses(&events).len(), 1, "losses are not limited");
@@ -255,7 +255,7 @@ fn what_cannot_be_encoded_is_counted_and_told() {
     bad.time = Some(api::google::Timestamp { seconds: i64::MAX, nanos: 0 });
     hub.publish(Arc::new(bad));
     hub.publish(exec(2, 1));
-    finish(&hub, exporter);
+    finish(&hub, &exporter);
     let events = read(&path);
     assert_eq!(pids(&events), [2]);
     assert_eq!(losses(&events)[0].count, 1);

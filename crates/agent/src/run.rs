@@ -1,0 +1,194 @@
+//! One run of the agent, from the command line to the exit status.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::{self, Config, Loaded, Place, Request};
+use crate::envelope::Envelope;
+use crate::export::Exporter;
+use crate::health::HealthServer;
+use crate::hub::Hub;
+use crate::lifecycle::privileges;
+use crate::lifecycle::run_dir::{Info, PATH, RunDir};
+use crate::lifecycle::signals::Signals;
+use crate::logging;
+use crate::server::{Answers, Server};
+use crate::source::Source;
+
+/// Threads for clients; events are made and exported by threads of their own.
+const WORKERS: usize = 2;
+
+/// Time that clients have to take their last events when the agent stops.
+const CLIENT_TIME: Duration = Duration::from_secs(3);
+
+/// Time that the export has to write its last events.
+const EXPORT_TIME: Duration = Duration::from_secs(10);
+
+/// Anything that ends a run.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Runs the agent as the command line and the machine's configuration say, until a signal ends it.
+/// `load` loads the programs that make events. Exit status: 0 after an orderly stop, 1 after an
+/// error, which is logged and printed.
+pub fn main(load: impl FnOnce(&Config) -> Result<Box<dyn Source>, Failure>) -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    let loaded = match config::load(arguments, std::env::vars_os(), &Place::standard()) {
+        Ok(Request::Run(loaded)) => *loaded,
+        Ok(Request::Print(text)) => {
+            use std::io::Write as _;
+            // A reader that has read enough is no error.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(errors) => {
+            errors.0.iter().for_each(|error| eprintln!("Error: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let run = || {
+        logging::start(&loaded.config.log)?;
+        run(loaded, Path::new(PATH), load)
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "The agent ends");
+            if logging::level() < logging::Level::Error || !logging::started() {
+                eprintln!("Error: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs with this configuration in this run directory until a signal comes.
+pub fn run(
+    loaded: Loaded,
+    run_dir: &Path,
+    load: impl FnOnce(&Config) -> Result<Box<dyn Source>, Failure>,
+) -> Result<(), Failure> {
+    let started = Instant::now();
+    tracing::info!(version = crate::VERSION, "Starting tetragon");
+    for (name, value, source) in &loaded.settings {
+        if *source != config::Source::Default {
+            tracing::debug!(name, %value, %source, "Setting");
+        }
+    }
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    privileges::check()?;
+    let run_dir = RunDir::claim(run_dir)?;
+    let source = load(&loaded.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("grpc")
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let agent = Agent::start(&loaded, &run_dir, source).await?;
+        tracing::info!(after = ?started.elapsed(), "Tetragon is ready");
+        let signal = signals.next().await;
+        tracing::info!(signal = signal.as_raw_value(), "Stopping tetragon");
+        tokio::spawn(signals.exit_on_next());
+        agent.stop().await;
+        Ok(())
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// The parts of a running agent.
+pub struct Agent {
+    hub: Arc<Hub>,
+    source: Box<dyn Source>,
+    server: Option<Server>,
+    exporter: Option<Exporter>,
+    health: Option<HealthServer>,
+}
+
+impl Agent {
+    /// Starts everything, listeners before the source of events. When a part cannot start, those
+    /// that did are stopped again.
+    pub async fn start(
+        loaded: &Loaded,
+        run_dir: &RunDir,
+        source: Box<dyn Source>,
+    ) -> Result<Self, Failure> {
+        let config = &loaded.config;
+        let envelope = Envelope {
+            node_name: config.node_name.clone(),
+            cluster_name: config.cluster_name.clone(),
+        };
+        let hub = Hub::new(config.event_queue_size, envelope);
+        let mut agent = Self { hub, source, server: None, exporter: None, health: None };
+        match agent.start_parts(loaded, run_dir).await {
+            Ok(()) => Ok(agent),
+            Err(error) => {
+                agent.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_parts(&mut self, loaded: &Loaded, run_dir: &RunDir) -> Result<(), Failure> {
+        let config = &loaded.config;
+        let inspect = self.source.inspect();
+        self.exporter = Exporter::start(&config.export, &self.hub)?;
+        let answers = Answers {
+            hub: Arc::clone(&self.hub),
+            inspect: Arc::clone(&inspect),
+            exporter: self.exporter.clone(),
+            settings: loaded
+                .settings
+                .iter()
+                .map(|(name, value, _)| (*name, value.clone()))
+                .collect(),
+        };
+        self.server = Server::start(&config.server, &run_dir.socket(), answers).await?;
+        self.health = HealthServer::start(&config.health, inspect).await?;
+        let path = |path: &Option<std::path::PathBuf>| {
+            path.as_deref().map(|path| path.display().to_string()).unwrap_or_default()
+        };
+        run_dir.write_info(&Info {
+            pid: std::process::id(),
+            server_address: self
+                .server
+                .as_ref()
+                .map(|s| s.address().to_owned())
+                .unwrap_or_default(),
+            export_fname: path(&config.export.file),
+            btf_fname: path(&config.btf),
+        })?;
+        let hub = Arc::clone(&self.hub);
+        tokio::task::block_in_place(|| self.source.start(hub))
+    }
+
+    /// Where the gRPC server listens.
+    pub fn address(&self) -> Option<&str> {
+        self.server.as_ref().map(Server::address)
+    }
+
+    /// Stops in order: no new events, then the last ones to clients and the export.
+    pub async fn stop(mut self) {
+        tokio::task::block_in_place(|| self.source.stop());
+        self.hub.close();
+        drop(self.health.take());
+        if let Some(server) = self.server.take() {
+            server.stop(CLIENT_TIME).await;
+        }
+        if let Some(exporter) = &self.exporter {
+            let finished = tokio::task::block_in_place(|| exporter.finish(EXPORT_TIME));
+            if !finished {
+                tracing::error!("The export did not write its last events in time");
+            }
+        }
+        tracing::info!(
+            events = self.hub.published(),
+            lost_by_listeners = self.hub.lost(),
+            "Tetragon has stopped"
+        );
+    }
+}

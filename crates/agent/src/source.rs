@@ -1,0 +1,34 @@
+//! What the service expects of the part that makes events: loaded programs, ring readers and the
+//! pipeline behind them.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use api::tetragon::{DumpProcessCacheReqArgs, ProcessInternal};
+
+use crate::hub::Hub;
+
+/// Makes events. Its programs are loaded already when the service gets it.
+pub trait Source: Send {
+    /// Begins to publish to `hub` from threads of its own, first what runs already. Called once,
+    /// when all listeners that must not miss anything are there.
+    fn start(&mut self, hub: Arc<Hub>) -> Result<(), Box<dyn Error + Send + Sync>>;
+
+    /// Detaches, publishes what was seen until then, and ends its threads before it returns.
+    fn stop(&mut self);
+
+    /// What may be asked of it while it runs.
+    fn inspect(&self) -> Arc<dyn Inspect>;
+}
+
+/// Questions to a running [`Source`], from any thread. Answers may take a moment.
+pub trait Inspect: Send + Sync {
+    /// Whether it works; if not, what is wrong.
+    fn check(&self) -> Result<(), String>;
+
+    /// The processes that it keeps. The error says why there are none to show.
+    fn processes(&self, request: &DumpProcessCacheReqArgs) -> Result<Vec<ProcessInternal>, String>;
+
+    /// What this kernel has, by the names that `tetra probe` prints.
+    fn probes(&self) -> Vec<(String, bool)>;
+}
