@@ -16,6 +16,9 @@ pub mod insn;
 pub mod ir;
 pub mod program;
 
+#[cfg(test)]
+mod tests;
+
 pub use compile::Options;
 pub use error::{Error, Place, Problem};
 pub use insn::{AluOp, AtomicOp, Cond, Insn, Reg, Size};

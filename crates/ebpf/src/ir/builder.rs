@@ -96,6 +96,11 @@ impl FunctionBuilder {
         }
     }
 
+    /// How many parameters the function has.
+    pub fn param_count(&self) -> usize {
+        self.func.params()
+    }
+
     /// A new block without parameters.
     pub fn create_block(&mut self) -> Block {
         self.func.new_block()
