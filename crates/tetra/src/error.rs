@@ -29,6 +29,8 @@ pub(crate) enum Error {
     Refused { address: String, code: tonic::Code, message: String },
     #[error("the agent at {address} went away: {cause}.\nUse --reconnect to wait for its return")]
     WentAway { address: String, cause: String },
+    #[error("an event or answer is longer than --max-recv-size: {message}")]
+    TooLong { message: String },
     #[error("bad server address {address:?}: {cause}")]
     Address { address: String, cause: String },
     #[error("cannot use {path}, which names the server's address: {cause}")]

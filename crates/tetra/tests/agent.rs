@@ -93,6 +93,14 @@ fn events_until_the_agent_goes_away() {
 }
 
 #[test]
+fn an_event_that_is_too_long_is_told() {
+    let fake = Fake::new(State { events: vec![exec(&"x".repeat(2000))], ..State::default() });
+    let (code, text, error) = run(fake.tetra(&["getevents", "--max-recv-size", "1000"]));
+    assert_eq!((code, text.as_str()), (Some(1), ""));
+    assert!(error.contains("longer than --max-recv-size"), "{error}");
+}
+
+#[test]
 fn flags_reach_the_agent() {
     let fake = Fake::new(State::default());
     run(fake.tetra(&[

@@ -3,13 +3,22 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::server::{Address, Tls};
+
+/// A machine that vanishes says nothing, and the stream of events may be silent for long: the
+/// kernel asks for it this often. (Asking by HTTP/2 pings makes some servers close the connection.)
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Bytes that may be under way before the agent has to wait for us.
+const WINDOW: u32 = 1 << 20;
 
 /// Bytes to and from the agent, however they travel.
 trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -51,6 +60,8 @@ async fn open(address: &Address, tls: Option<&Tls>) -> io::Result<Stream> {
         Address::Tcp(host, port) => TcpStream::connect((host.as_str(), *port)).await?,
     };
     tcp.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
     Ok(match tls {
         None => Stream(Box::new(tcp)),
         Some(tls) => Stream(Box::new(tls.connector.connect(tls.name.clone(), tcp).await?)),
@@ -74,5 +85,7 @@ pub(crate) async fn connect(address: &Address, tls: Option<&Tls>) -> io::Result<
     let scheme = if tls.is_some() { "https" } else { "http" };
     let invalid = |cause| io::Error::new(io::ErrorKind::InvalidInput, cause);
     let endpoint = Endpoint::from_shared(format!("{scheme}://{authority}")).map_err(invalid)?;
+    let endpoint =
+        endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
     endpoint.connect_with_connector(once).await.map_err(io::Error::other)
 }

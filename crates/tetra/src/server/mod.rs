@@ -133,6 +133,7 @@ impl Server {
         let address = self.address.to_string();
         match status.code() {
             Code::Unavailable => Error::Connect { address, cause: status.message().to_owned() },
+            Code::OutOfRange => Error::TooLong { message: status.message().to_owned() },
             code => Error::Refused { address, code, message: status.message().to_owned() },
         }
     }
