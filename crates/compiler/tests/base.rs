@@ -16,8 +16,9 @@ fn attached(environment: bool) -> Option<(Base, RingSet)> {
         }
     };
     let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-    let options =
-        Options { cgroup: CgroupOf::detect(&btf, &cgroups), environment, data_max: 256 << 10 };
+    let memory = cgroups.contains(":memory:").then_some("memory");
+    let cgroup = CgroupOf::controller(&btf, memory).unwrap();
+    let options = Options { cgroup, environment, data_max: 256 << 10 };
     let started = Instant::now();
     let mut base = match Base::load(&btf, &options, Rings { base: 1 << 21, observation: 1 << 20 }) {
         Ok(base) => base,

@@ -20,24 +20,14 @@ pub enum CgroupOf {
 }
 
 impl CgroupOf {
-    /// The hierarchy to use, by the content of `/proc/self/cgroup`: container runtimes put containers
-    /// into the v1 controllers where those are mounted, into the unified hierarchy otherwise.
-    pub fn detect(btf: &Btf, proc_cgroup: &str) -> Self {
-        ["memory", "pids", "cpuset"]
-            .into_iter()
-            .filter(|controller| {
-                // Lines are `hierarchy:controller,controller:path`; hierarchy 0 is the unified one.
-                proc_cgroup.lines().any(|line| {
-                    line.split(':')
-                        .nth(1)
-                        .is_some_and(|list| list.split(',').any(|c| c == *controller))
-                })
-            })
-            .find_map(|controller| {
-                let id = btf.enumerator("cgroup_subsys_id", &format!("{controller}_cgrp_id"))?;
-                u32::try_from(id).ok().map(Self::Controller)
-            })
-            .unwrap_or(Self::Unified)
+    /// The hierarchy of a v1 controller (`memory`), or the unified one.
+    pub fn controller(btf: &Btf, controller: Option<&str>) -> Result<Self, BtfError> {
+        let Some(controller) = controller else { return Ok(Self::Unified) };
+        let wanted = format!("{controller}_cgrp_id");
+        match btf.enumerator("cgroup_subsys_id", &wanted).map(u32::try_from) {
+            Some(Ok(id)) => Ok(Self::Controller(id)),
+            _ => Err(BtfError::NotFound { kind: kernel::btf::Kind::Enum, name: wanted }),
+        }
     }
 
     /// Path from a `task_struct` to a member of its cgroup's `kernfs_node`.
