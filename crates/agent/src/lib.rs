@@ -16,6 +16,7 @@ pub mod process;
 pub mod procfs;
 pub mod redaction;
 pub mod run;
+pub mod sensor;
 pub mod server;
 pub mod source;
 pub mod users;

@@ -1,0 +1,205 @@
+//! Where events come from: the base programs in the kernel, the ring's reader, and the pipeline.
+//!
+//! Two threads. The *reader* does nothing but empty the ring into a bounded queue, so that the ring,
+//! which is small and whose overflow is a loss, stays empty even while the pipeline waits for the
+//! disk or /proc. The *pipeline thread* is the only writer of the process table. When the queue is
+//! full the reader stops reading: the kernel then counts what the ring does not take, and nothing is
+//! lost silently.
+
+mod plan;
+mod queue;
+mod reader;
+mod worker;
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use api::tetragon::{DumpProcessCacheReqArgs, ProcessInternal};
+use compiler::base::Base;
+use kernel::btf::Btf;
+use kernel::features::Features;
+use kernel::ringbuf::{RingBuffer, RingSet};
+
+use crate::cgroups::Hierarchy;
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::pipeline::{Pipeline, PipelineConfig};
+use crate::source::{Inspect, Source};
+use queue::Queue;
+use worker::{Request, Worker};
+
+/// How long a question to the pipeline thread may take: it may be reading /proc for many processes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The base programs could not be put in place, or their output not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SensorError {
+    /// No usable BTF.
+    #[error("{0}")]
+    Btf(#[from] kernel::btf::BtfError),
+    /// Programs, maps or links.
+    #[error("cannot load the base programs: {0}")]
+    Load(#[from] compiler::Error),
+    /// The ring.
+    #[error("cannot read the ring of process records: {0}")]
+    Ring(#[from] kernel::Error),
+    /// The host's /proc.
+    #[error("{0}")]
+    Host(#[from] crate::procfs::HostError),
+    /// A thread could not be started.
+    #[error("cannot start thread {name}: {error}")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It was started before.
+    #[error("the sensor was started already")]
+    Started,
+}
+
+/// The base programs and what is behind them.
+pub struct Sensor {
+    base: Option<Base>,
+    pipeline: PipelineConfig,
+    queue_records: usize,
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+/// What all threads see.
+struct Shared {
+    queue: Queue,
+    /// Set to end the reader.
+    stop: AtomicBool,
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    /// What went wrong for good; the health check tells it.
+    failure: Mutex<Option<String>>,
+    btf_file: Option<std::path::PathBuf>,
+}
+
+impl Shared {
+    fn fail(&self, text: String) {
+        tracing::error!(error = text, "process events have stopped");
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+}
+
+impl Sensor {
+    /// Makes and loads the base programs for the running kernel; nothing runs yet.
+    pub fn load(config: &Config) -> Result<Self, SensorError> {
+        let btf = Btf::vmlinux(config.btf.as_slice())?;
+        let hierarchy = Hierarchy::detect(&config.procfs);
+        let options = plan::options(&btf, config, &hierarchy)?;
+        let base = Base::load(&btf, &options, plan::rings(&config.ring))?;
+        tracing::info!(
+            kernel_memory = base.memory_bytes()?,
+            ring = base.ring().max_entries(),
+            "base programs loaded"
+        );
+        let queue_records = usize::try_from(config.ring.queue_size).unwrap_or(usize::MAX);
+        Ok(Self {
+            base: Some(base),
+            pipeline: plan::pipeline(config, hierarchy)?,
+            queue_records,
+            threads: Vec::new(),
+            shared: Arc::new(Shared {
+                queue: Queue::new(queue_records),
+                stop: AtomicBool::new(false),
+                requests: Mutex::new(None),
+                failure: Mutex::new(None),
+                btf_file: config.btf.clone(),
+            }),
+        })
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<(), SensorError> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+        self.threads.push(thread.map_err(|error| SensorError::Thread { name, error })?);
+        Ok(())
+    }
+
+    fn begin(&mut self, hub: Arc<Hub>) -> Result<(), SensorError> {
+        let mut base = self.base.take().ok_or(SensorError::Started)?;
+        let rings = RingSet::new(vec![RingBuffer::new(base.ring().try_clone()?)?])?;
+        base.attach()?;
+        let shared = self.shared.clone();
+        self.spawn("ring-reader", move || reader::run(rings, &shared))?;
+
+        // The scan follows the attachment: whoever is not in it is announced by a record.
+        let tasks = base.scan()?;
+        base.adopt(&tasks)?;
+        let emit = Box::new(move |event| hub.publish(Arc::new(event)));
+        let pipeline = Pipeline::new(self.pipeline.clone(), emit);
+        let (sender, requests) = mpsc::channel();
+        let worker =
+            Worker { pipeline, base: Arc::new(base), shared: self.shared.clone(), requests };
+        *self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        self.spawn("pipeline", move || worker.run(&tasks))
+    }
+}
+
+impl Source for Sensor {
+    fn start(&mut self, hub: Arc<Hub>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.begin(hub)?;
+        tracing::debug!(queue_records = self.queue_records, "reading process records");
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                tracing::error!(thread = name, "a thread had panicked");
+            }
+        }
+    }
+
+    fn inspect(&self) -> Arc<dyn Inspect> {
+        self.shared.clone()
+    }
+}
+
+impl Inspect for Shared {
+    fn check(&self) -> Result<(), String> {
+        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(failure) => Err(failure.clone()),
+        }
+    }
+
+    fn processes(&self, request: &DumpProcessCacheReqArgs) -> Result<Vec<ProcessInternal>, String> {
+        let (reply, answer) = mpsc::channel();
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let requests = requests.ok_or("the process table is not there yet")?;
+        let sent = requests.send(Request::Dump(*request, reply));
+        sent.map_err(|_| "the pipeline has ended".to_owned())?;
+        answer
+            .recv_timeout(ANSWER_TIMEOUT)
+            .map_err(|error| format!("the pipeline did not answer: {error}"))
+    }
+
+    fn probes(&self) -> Vec<(String, bool)> {
+        // Not kept: it is asked for rarely, and the kernel's BTF takes 5 MB.
+        let btf = match Btf::vmlinux(self.btf_file.as_slice()) {
+            Ok(btf) => btf,
+            Err(error) => {
+                tracing::warn!(%error, "cannot probe the kernel's features");
+                return Vec::new();
+            }
+        };
+        let features = Features::running(Arc::new(btf));
+        let named =
+            |(name, probe): (&str, kernel::features::Probe)| (name.to_owned(), probe.is_yes());
+        features.compat().into_iter().map(named).collect()
+    }
+}

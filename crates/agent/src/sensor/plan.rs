@@ -1,0 +1,88 @@
+//! From the configuration to what the base programs and the pipeline are told.
+
+use compiler::base::{CgroupOf, Options, Rings};
+use kernel::btf::Btf;
+
+use super::SensorError;
+use crate::cgroups::Hierarchy;
+use crate::config::{Config, RingConfig, UsernameMetadata};
+use crate::pipeline::PipelineConfig;
+use crate::procfs::Procfs;
+
+/// Ring of process records: room for 3,000 execs with usual arguments.
+const BASE_RING: u32 = 2 << 20;
+/// Ring of what policies observe.
+const OBSERVATION_RING: u32 = 1 << 20;
+/// The kernel takes rings of whole pages; 64 KiB is a page on every architecture.
+const SMALLEST_RING: u64 = 1 << 12;
+/// Largest power of two of bytes that a ring's size can say.
+const LARGEST_RING: u64 = 1 << 31;
+
+pub(super) fn options(
+    btf: &Btf,
+    config: &Config,
+    hierarchy: &Hierarchy,
+) -> Result<Options, SensorError> {
+    Ok(Options {
+        cgroup: CgroupOf::controller(btf, hierarchy.controller)?,
+        environment: config.process.enable_environment,
+        data_max: i32::try_from(config.process.exec_data_max_size).unwrap_or(i32::MAX) as u32,
+    })
+}
+
+/// Sizes of the rings: as asked, rounded up to a power of two.
+pub(super) fn rings(config: &RingConfig) -> Rings {
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+    let asked = match (config.size_total, config.size_per_cpu) {
+        (0, 0) => return Rings { base: BASE_RING, observation: OBSERVATION_RING },
+        (0, per_cpu) => per_cpu.saturating_mul(cpus),
+        (total, _) => total,
+    };
+    let size = asked.clamp(SMALLEST_RING, LARGEST_RING).next_power_of_two() as u32;
+    Rings { base: size, observation: size }
+}
+
+pub(super) fn pipeline(
+    config: &Config,
+    hierarchy: Hierarchy,
+) -> Result<PipelineConfig, SensorError> {
+    let process = &config.process;
+    Ok(PipelineConfig {
+        node_name: config.node_name.clone(),
+        cluster_name: config.cluster_name.clone(),
+        procfs: config.procfs.clone(),
+        host: Procfs::new(&config.procfs).host()?,
+        hierarchy,
+        disable_process_cache: process.disable_cache,
+        process_cache_size: process.cache_size,
+        process_cache_gc_interval: process.gc_interval,
+        event_cache_retries: u32::try_from(process.retries).unwrap_or(u32::MAX),
+        event_cache_retry_delay: process.retry_delay,
+        ancestors: process.enable_ancestors,
+        credentials: process.enable_cred,
+        namespaces: process.enable_ns,
+        environment: process.enable_environment,
+        environment_only: process.filter_environment.iter().cloned().collect(),
+        usernames: process.username_metadata == UsernameMetadata::Unix,
+        max_text: process.exec_data_max_size,
+        ..PipelineConfig::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_are_powers_of_two_of_what_was_asked() {
+        let of = |size_per_cpu, size_total| {
+            rings(&RingConfig { size_per_cpu, size_total, queue_size: 0 }).base
+        };
+        assert_eq!(of(0, 0), BASE_RING);
+        assert_eq!(of(0, 100_000), 131_072);
+        assert_eq!(of(0, 1), 4096);
+        assert_eq!(of(0, u64::MAX), 1 << 31);
+        let cpus = std::thread::available_parallelism().unwrap().get() as u32;
+        assert_eq!(of(65_536, 0), (65_536 * cpus).next_power_of_two());
+    }
+}
