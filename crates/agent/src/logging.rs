@@ -282,3 +282,73 @@ fn push_text(line: &mut String, value: &str) {
 fn push_json(line: &mut String, value: &str) {
     line.push_str(&serde_json::Value::from(value).to_string());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `log` leaves in a log file of that format.
+    fn logged(format: Format, log: impl FnOnce()) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let out = Out { line: String::new(), file: Some(File::create(&path).unwrap()) };
+        let sink = Sink { format, out: Mutex::new(out) };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(sink), log);
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn text_quotes_what_would_not_stand_alone() {
+        let text = logged(Format::Text, || {
+            tracing::warn!(count = 3, path = "/a b", plain = %"x/y", quote = "\"\n", "Two words");
+        });
+        let (time, rest) = text.split_once(' ').unwrap();
+        assert!(time.starts_with("time=20") && time.ends_with('Z'), "{time}");
+        let wanted = "level=warning msg=\"Two words\" count=3 path=\"/a b\" plain=x/y \
+                      quote=\"\\\"\\n\"\n";
+        assert_eq!(rest, wanted);
+    }
+
+    #[test]
+    fn json_lines_are_objects() {
+        let text = logged(Format::Json, || {
+            tracing::info!(count = 3_u64, ok = true, error = %"a\"b", "Said \u{1}\n");
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "info");
+        assert_eq!(line["msg"], "Said \u{1}\n");
+        assert_eq!((&line["count"], &line["ok"]), (&3.into(), &true.into()));
+        assert_eq!(line["error"], "a\"b");
+        assert!(text.ends_with("}\n") && text.lines().count() == 1);
+    }
+
+    #[test]
+    fn the_level_can_change_and_libraries_are_quiet() {
+        let text = logged(Format::Text, || {
+            let both = |text: &str| {
+                tracing::debug!("own {text}");
+                tracing::debug!(target: "h2::codec", "frame {text}");
+                tracing::warn!(target: "h2::codec", "trouble {text}");
+            };
+            assert_eq!(level(), Level::Info);
+            both("before");
+            set_level(Level::Debug);
+            both("between");
+            set_level(Level::Fatal);
+            both("after");
+            set_level(Level::Info);
+        });
+        let messages: Vec<_> =
+            text.lines().map(|line| line.split("msg=").nth(1).unwrap()).collect();
+        let wanted = ["\"trouble before\"", "\"own between\"", "\"trouble between\""];
+        assert_eq!(messages, wanted);
+    }
+
+    #[test]
+    fn levels_have_names() {
+        for (name, level) in [("WARNING", Level::Warn), ("panic", Level::Panic)] {
+            assert_eq!(name.parse(), Ok(level));
+        }
+        assert_eq!("loud".parse::<Level>(), Err(UnknownLevel));
+    }
+}

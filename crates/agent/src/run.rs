@@ -79,15 +79,16 @@ pub fn run(
     }
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     privileges::check()?;
-    let run_dir = RunDir::claim(run_dir)?;
-    let source = load(&loaded.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("grpc")
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
+        // Before there is anything that a signal would leave behind.
         let mut signals = Signals::new()?;
+        let run_dir = RunDir::claim(run_dir)?;
+        let source = tokio::task::block_in_place(|| load(&loaded.config))?;
         let agent = Agent::start(&loaded, &run_dir, source).await?;
         tracing::info!(after = ?started.elapsed(), "Tetragon is ready");
         let signal = signals.next().await;
