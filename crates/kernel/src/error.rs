@@ -70,7 +70,7 @@ pub enum Error {
     /// A program could not be loaded, and the verifier had nothing to say about it.
     #[error(
         "cannot load program `{program}` ({program_type}): {errno}{}",
-        hint::load_program(*errno)
+        hint::load_program(*errno, program_type)
     )]
     Load {
         /// Its name.
@@ -224,8 +224,15 @@ mod hint {
         }
     }
 
-    pub(super) fn load_program(errno: Errno) -> &'static str {
+    const TRAMPOLINE: &str = ": this kernel does not let trampolines change its functions (or the \
+        process lacks CAP_BPF and CAP_PERFMON); kprobes, tracepoints or raw tracepoints may work";
+
+    pub(super) fn load_program(errno: Errno, program_type: &str) -> &'static str {
+        let trampoline = ["trace_fentry", "trace_fexit", "modify_return", "lsm_mac"]
+            .iter()
+            .any(|attach_type| program_type.ends_with(attach_type));
         match errno {
+            Errno::EPERM if trampoline => TRAMPOLINE,
             Errno::EPERM => PRIVILEGE,
             Errno::EINVAL => {
                 ": this kernel does not know the program type, the attach type or a flag, or cannot \
@@ -244,11 +251,7 @@ mod hint {
         let trampoline =
             ["fentry", "fexit", "fmod_ret", "lsm"].iter().any(|kind| target.starts_with(kind));
         match errno {
-            // Kernel text that may not change: arch_bpf_trampoline_update() and ftrace give EPERM.
-            Errno::EPERM if trampoline => {
-                ": this kernel does not let trampolines change its functions (or the process lacks \
-                 CAP_BPF and CAP_PERFMON); kprobes, tracepoints or raw tracepoints may work"
-            }
+            Errno::EPERM if trampoline => TRAMPOLINE,
             Errno::EPERM | Errno::EACCES => {
                 ": needs CAP_PERFMON and CAP_BPF (or CAP_SYS_ADMIN), and for probes a \
                  kernel.perf_event_paranoid that lets them pass"

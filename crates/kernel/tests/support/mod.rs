@@ -9,13 +9,22 @@ use kernel::capability::{self, Capabilities};
 use kernel::map::{Map, MapFlags, MapSpec, MapType};
 use kernel::program::{AttachType, ProgramSpec, ProgramType, Target};
 
-/// Ends the test with a printed reason.
+/// Ends the test with a reason, which is printed past the test harness: it shows in passing runs too.
 #[macro_export]
 macro_rules! skip {
     ($($reason:tt)*) => {{
-        eprintln!("SKIPPED {}: {}", module_path!(), format!($($reason)*));
+        $crate::support::say_skipped(&format!($($reason)*));
         return;
     }};
+}
+
+/// Prints that this test was skipped.
+pub fn say_skipped(reason: &str) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // In one piece: other tests print too.
+    std::io::stderr().write_all(format!("SKIPPED {test}: {reason}\n").as_bytes()).unwrap();
 }
 
 /// Skips the test unless this process may use BPF.
@@ -41,12 +50,17 @@ pub fn vmlinux() -> &'static Btf {
 
 /// A typedef or function of the kernel's that a program can be loaded for.
 pub fn target(name: &str) -> Option<TypeId> {
-    let btf = vmlinux();
-    (1..btf.len()).map(TypeId).find(|&id| {
-        let kind = btf.kind(id);
-        (kind == kernel::btf::Kind::Func || kind == kernel::btf::Kind::Typedef)
-            && btf.name(id) == name
-    })
+    vmlinux().find_func(name).or_else(|_| vmlinux().find_typedef(name)).ok()
+}
+
+/// BTF with `unsigned int` of 4 bytes as type 1 and of 8 as type 2, as map keys and values want them.
+pub fn int_btf() -> Vec<u8> {
+    let strings = b"\0u32\0u64\0";
+    let int = |name: u32, size: u32| [name, 1 << 24, size, size * 8].map(u32::to_ne_bytes).concat();
+    let types = [int(1, 4), int(5, 8)].concat();
+    let header = [24, 0, types.len() as u32, types.len() as u32, strings.len() as u32];
+    let magic = [0xeb9f_u16.to_ne_bytes(), [1, 0]].concat();
+    [magic, header.map(u32::to_ne_bytes).concat(), types, strings.to_vec()].concat()
 }
 
 /// An instruction: opcode, destination, source, offset, immediate.
