@@ -213,6 +213,13 @@ impl Losses {
         losses
     }
 
+    /// The losses that wait to be reported, at once.
+    pub fn report_rest(&mut self, now: Instant) -> Vec<Loss> {
+        self.since = self.since.map(|since| since.min(now.checked_sub(QUIET).unwrap_or(since)));
+        self.logged = None;
+        self.report(now)
+    }
+
     /// Sums since the start.
     pub fn counters(&self) -> Counters {
         Counters {

@@ -12,6 +12,12 @@ mod sending;
 mod stats;
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod start_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -72,6 +78,8 @@ pub struct Pipeline {
     next_retry: Instant,
     next_reconciliation: Option<Instant>,
     lookup: Option<Lookup>,
+    /// What runs already is being told of: nothing is missing yet that may not come.
+    starting: bool,
     emit: Emit,
 }
 
@@ -100,15 +108,16 @@ impl Pipeline {
             flags: Flags::PROCFS | Flags::KTHREAD,
             nspid: 0,
         });
+        let procfs = Procfs::new(&config.procfs);
         Self {
             messages,
             clock,
             now,
-            procfs: Procfs::new(&config.procfs),
             table,
             cgroups: CgroupMap::new(config.hierarchy.clone()),
-            users: Users::new(config.procfs.join("1/root/etc/passwd")),
-            parts: Parts::default(),
+            users: Users::new(procfs.host_root().join("etc/passwd")),
+            procfs,
+            parts: Parts::new(usize::try_from(config.max_text).unwrap_or(usize::MAX)),
             waiting: WaitingEvents::new(config.event_cache_retries),
             losses: Losses::default(),
             unknown: Arc::default(),
@@ -119,6 +128,7 @@ impl Pipeline {
             next_retry: now + config.event_cache_retry_delay,
             next_reconciliation: None,
             lookup: None,
+            starting: false,
             emit,
             config,
         }
@@ -154,7 +164,8 @@ impl Pipeline {
         }
     }
 
-    /// Takes in the kernel side's loss counters.
+    /// Takes in the kernel side's counters. With these, losses that no record followed yet are reported
+    /// too, and each loss only once.
     pub fn kernel_losses(&mut self, losses: &KernelLosses) {
         self.losses.kernel(losses, self.now);
     }
@@ -187,6 +198,15 @@ impl Pipeline {
                 "the process table is full of running processes; the ones longest unused are dropped \
                  and their events will lack details; raise --process-cache-size"
             );
+        }
+    }
+
+    /// Sends what still waits, incomplete as it is, and what was lost. To be called behind the last record.
+    pub fn finish(&mut self) {
+        let losses = self.losses.report_rest(self.now);
+        self.send_losses(&losses);
+        for event in self.waiting.drain() {
+            self.send_now(event);
         }
     }
 
@@ -277,19 +297,23 @@ impl Pipeline {
     }
 
     fn exit(&mut self, exit: &Exit) {
-        let known = self.missing(exit.process).is_none();
-        let entry = self.table.get(exit.process).filter(|_| known);
-        let process = entry.map(|entry| {
-            Box::new(self.messages.process(entry, self.table.references(exit.process)))
-        });
+        let process = match self.table.current(exit.process.pid) {
+            // Its fork was announced, but the kernel side could not keep what it was announced as.
+            Some(announced) if exit.flags.contains(Flags::NO_STATE) => announced,
+            _ => exit.process,
+        };
+        let known = self.missing(process).is_none();
+        let entry = self.table.get(process).filter(|_| known);
+        let message = entry
+            .map(|entry| Box::new(self.messages.process(entry, self.table.references(process))));
         let parent = entry.map_or(exit.parent, |entry| entry.parent);
         self.send(Pending {
-            process: exit.process,
+            process,
             parent,
-            body: Body::Exit(process, exit.code),
+            body: Body::Exit(message, exit.code),
             time: self.clock.monotonic(exit.header.time),
         });
-        self.table.end(exit.process);
+        self.table.end(process);
     }
 
     /// Puts an image into the table, and ends the one that it replaces.

@@ -9,6 +9,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::procfs::Procfs;
+
 /// Directories below a hierarchy's root that a scan visits at most.
 const MAX_DIRECTORIES: usize = 65_536;
 /// Controllers of the old hierarchies that are asked for, best first.
@@ -30,13 +32,7 @@ impl Hierarchy {
     pub fn detect(procfs: &Path) -> Self {
         let cgroups = fs::read_to_string(procfs.join("1/cgroup")).unwrap_or_default();
         let mounts = fs::read_to_string(procfs.join("1/mountinfo")).unwrap_or_default();
-        Self::choose(&cgroups, &mounts, &procfs.join("1/root"))
-    }
-
-    /// The unified hierarchy, whatever else there is.
-    pub fn unified(procfs: &Path) -> Self {
-        let mounts = fs::read_to_string(procfs.join("1/mountinfo")).unwrap_or_default();
-        Self { id: 0, controller: None, mount: mount_of(&mounts, None, &procfs.join("1/root")) }
+        Self::choose(&cgroups, &mounts, &Procfs::new(procfs).host_root())
     }
 
     /// From the text of `/proc/1/cgroup` and `/proc/1/mountinfo`, and the root directory of that process.

@@ -179,6 +179,13 @@ impl WaitingEvents {
         sent
     }
 
+    /// Gives up all events, in order.
+    #[must_use]
+    pub fn drain(&mut self) -> Vec<Pending> {
+        self.counters.failures += self.queue.len() as u64;
+        self.begin_pass().queue.into_iter().map(|waiting| waiting.event).collect()
+    }
+
     /// Takes all events out, in order, to be given to [`Self::settle`] one by one.
     pub fn begin_pass(&mut self) -> Pass {
         self.subjects.clear();

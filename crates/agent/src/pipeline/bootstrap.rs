@@ -24,6 +24,7 @@ impl Pipeline {
     /// for every user process, parents before children.
     pub fn bootstrap(&mut self, tasks: &[Task], current: &dyn Fn(u32) -> Option<Identity>) {
         self.cgroups.scan();
+        self.starting = true;
         let listed: HashMap<u32, &Task> =
             tasks.iter().map(|task| (task.process.pid, task)).collect();
         for task in parents_first(tasks) {
@@ -35,6 +36,8 @@ impl Pipeline {
             let parent = self.parent_at_start(task, &listed);
             self.process_at_start(task, parent, current);
         }
+        self.starting = false;
+        self.retry(false);
     }
 
     /// The parent of a listed process, which is put into the table if nothing else will.
@@ -115,25 +118,29 @@ impl Pipeline {
     }
 }
 
-/// The tasks in an order in which none comes before its parent.
+/// The tasks in an order in which none comes before its parent. Those whose parent is not listed, and
+/// their descendants, come last.
 fn parents_first(tasks: &[Task]) -> Vec<&Task> {
     let listed: HashSet<Identity> = tasks.iter().map(|task| task.process).collect();
     let mut children: HashMap<Identity, Vec<&Task>> = HashMap::new();
-    let mut ready = Vec::new();
+    let (mut ordered, mut orphans) = (Vec::with_capacity(tasks.len()), Vec::new());
     for task in tasks {
-        if task.parent != task.process && listed.contains(&task.parent) {
+        if listed.contains(&task.parent) && task.parent != task.process {
             children.entry(task.parent).or_default().push(task);
+        } else if task.parent.pid == 0 {
+            ordered.push(task);
         } else {
-            ready.push(task);
+            orphans.push(task);
         }
     }
-    let mut ordered = Vec::with_capacity(tasks.len());
     let mut at = 0;
-    while ordered.len() < tasks.len() {
-        ordered.append(&mut ready);
+    loop {
+        if at == ordered.len() {
+            ordered.append(&mut orphans);
+        }
         let Some(task) = ordered.get(at).copied() else { break };
         at += 1;
-        ready.extend(children.remove(&task.process).unwrap_or_default());
+        ordered.extend(children.remove(&task.process).unwrap_or_default());
     }
     ordered
 }

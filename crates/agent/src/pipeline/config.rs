@@ -48,7 +48,7 @@ pub struct PipelineConfig {
     pub full_container_id: bool,
     /// `--redaction-filters`.
     pub redaction: Redaction,
-    /// Most bytes of arguments, and of environment, read from `/proc` at the start.
+    /// `--exec-data-max-size`: most bytes of arguments, and as many of environment, of one process.
     pub max_text: u64,
 }
 

@@ -20,7 +20,7 @@ impl Pipeline {
     /// It must be the same image still: the kernel side says so, or, where that cannot be asked, the
     /// start time of a process that has executed nothing since the agent started.
     pub(super) fn recover(&mut self, process: Identity) -> bool {
-        if self.config.disable_process_cache || process.pid == 0 {
+        if self.config.disable_process_cache || self.starting || process.pid == 0 {
             return false;
         }
         let host = self.config.host;

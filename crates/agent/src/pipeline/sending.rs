@@ -8,6 +8,7 @@ use wire::get_events_response::Event;
 use super::Pipeline;
 use crate::clock::WallTime;
 use crate::events::waiting::{Body, Pending};
+use crate::loss::Loss;
 use crate::process::end::status_and_signal;
 
 impl Pipeline {
@@ -18,10 +19,10 @@ impl Pipeline {
             false => self.lacking(&mut event),
         };
         match awaited {
-            None => self.finish(event),
+            None => self.send_now(event),
             Some(awaited) => {
                 for event in self.waiting.push(event, awaited) {
-                    self.finish(event);
+                    self.send_now(event);
                 }
             }
         }
@@ -38,7 +39,7 @@ impl Pipeline {
             self.waiting.settle(&mut pass, waiting, lacks, attempt);
         }
         for event in pass.sent {
-            self.finish(event);
+            self.send_now(event);
         }
     }
 
@@ -108,7 +109,7 @@ impl Pipeline {
     }
 
     /// Sends an event with what is known.
-    fn finish(&mut self, event: Pending) {
+    pub(super) fn send_now(&mut self, event: Pending) {
         let Pending { process, parent, body, time } = event;
         self.table.touch(parent);
         let mut complete = true;
@@ -168,14 +169,17 @@ impl Pipeline {
     pub(super) fn report_losses(&mut self) {
         let losses = self.losses.report(self.now);
         self.losses.log(self.now);
-        if losses.is_empty() {
-            return;
+        if !losses.is_empty() {
+            self.send_losses(&losses);
+            self.schedule_reconciliation();
         }
+    }
+
+    pub(super) fn send_losses(&mut self, losses: &[Loss]) {
         let time = WallTime::now();
-        for loss in &losses {
+        for loss in losses {
             self.counters.loss_events += 1;
             (self.emit)(self.messages.loss(loss, time));
         }
-        self.schedule_reconciliation();
     }
 }

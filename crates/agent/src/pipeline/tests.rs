@@ -127,12 +127,9 @@ impl Harness {
     }
 
     pub(super) fn references(&self, process: Identity) -> Option<(u32, String)> {
-        let exec_id = exec_id(process);
-        let dump = self.pipeline.dump(&DumpProcessCacheReqArgs::default());
-        let found = dump.into_iter().find(|entry| {
-            entry.process.as_ref().is_some_and(|process| process.exec_id == exec_id)
-        })?;
-        Some((found.refcnt?, found.color))
+        let mut entries = self.pipeline.table.iter();
+        let (_, references, color) = entries.find(|(entry, ..)| entry.process == process)?;
+        Some((references.count(), color.name().to_owned()))
     }
 }
 
@@ -640,6 +637,24 @@ fn gaps_and_counters_make_one_loss_event() {
 }
 
 #[test]
+fn nothing_is_held_back_at_the_end() {
+    let mut h = Harness::plain();
+    let init = h.init();
+    h.exec(id(10, 2), Identity::default(), id(9, 9));
+    h.seq += 2;
+    h.fork(id(11, 3), init);
+    assert!(h.events().is_empty());
+    h.pipeline.finish();
+    let events = h.events();
+    assert_eq!(events.len(), 2);
+    let Some(Event::EventsLost(lost)) = &events[0].event else { panic!("{events:#?}") };
+    assert_eq!(lost.count, 2);
+    let exec = into_exec(events.into_iter().nth(1).unwrap());
+    assert_eq!(exec.parent.unwrap().exec_id, exec_id(id(9, 9)));
+    assert_eq!(h.pipeline.stats().waiting_size, 0);
+}
+
+#[test]
 fn unreadable_records_are_counted() {
     let mut h = Harness::plain();
     h.init();
@@ -676,6 +691,23 @@ fn without_a_process_cache() {
     assert_eq!(exit.process.unwrap().pid, Some(11));
     assert!(exit.parent.is_none());
     assert_eq!(h.pipeline.stats().table_size, 1);
+}
+
+#[test]
+fn exit_of_a_process_without_state_is_that_of_the_announced_one() {
+    let mut h = Harness::plain();
+    let init = h.init();
+    let announced = id(10, 2);
+    h.fork(announced, init);
+    let stamp = h.stamp();
+    let unnamed = Identity { ktime: 30_000_000, pid: 10 };
+    let mut record = records::exit(stamp, unnamed, init, 0);
+    let flags = Flags::NO_STATE.bits().to_ne_bytes();
+    let at = compiler::base::record::at::exit::FLAGS as usize;
+    record[at..at + 4].copy_from_slice(&flags);
+    h.pipeline.record(&record);
+    assert_eq!(h.exit_event().process.unwrap().exec_id, exec_id(announced));
+    assert_eq!(h.references(announced).unwrap().0, 0);
 }
 
 #[test]

@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 
 use compiler::base::record::{Identity, Part, PartOf};
 
-/// Most bytes of one exec's arguments, and of its environment.
-const MAX_EACH: usize = 4 << 20;
-/// Most bytes of all together.
-const MAX_TOTAL: usize = 16 << 20;
+/// Most bytes of all together, unless one alone may have more.
+const MAX_TOTAL: usize = 8 << 20;
 /// How long parts wait for their exec.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,14 +32,20 @@ pub struct Counters {
 }
 
 /// Parts that wait for their exec.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Parts {
+    max_each: usize,
     waiting: HashMap<(Identity, PartOf), Whole>,
     bytes: usize,
     counters: Counters,
 }
 
 impl Parts {
+    /// Room for parts of texts of up to so many bytes each.
+    pub fn new(max_each: usize) -> Self {
+        Self { max_each, waiting: HashMap::new(), bytes: 0, counters: Counters::default() }
+    }
+
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -55,7 +59,7 @@ impl Parts {
     /// Keeps a part.
     pub fn add(&mut self, part: &Part<'_>, now: Instant) {
         let size = part.data.len();
-        while self.bytes + size > MAX_TOTAL {
+        while self.bytes + size > MAX_TOTAL.max(self.max_each) {
             let Some(oldest) = self.oldest() else { break };
             self.remove(oldest);
             self.counters.crowded_out += 1;
@@ -64,7 +68,7 @@ impl Parts {
             .waiting
             .entry((part.process, part.what))
             .or_insert_with(|| Whole { bytes: Vec::new(), since: now });
-        if whole.bytes.len() != part.offset as usize || whole.bytes.len() + size > MAX_EACH {
+        if whole.bytes.len() != part.offset as usize || whole.bytes.len() + size > self.max_each {
             self.counters.misplaced += 1;
             return;
         }
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn joined_by_process_and_kind() {
-        let (mut parts, now) = (Parts::default(), Instant::now());
+        let (mut parts, now) = (Parts::new(1 << 20), Instant::now());
         parts.add(&part(1, PartOf::Args, 0, b"ab"), now);
         parts.add(&part(2, PartOf::Args, 0, b"xy"), now);
         parts.add(&part(1, PartOf::Env, 0, b"env"), now);
@@ -137,7 +141,7 @@ mod tests {
 
     #[test]
     fn lost_parts() {
-        let (mut parts, now) = (Parts::default(), Instant::now());
+        let (mut parts, now) = (Parts::new(1 << 20), Instant::now());
         parts.add(&part(1, PartOf::Args, 0, b"ab"), now);
         parts.add(&part(1, PartOf::Args, 4, b"ef"), now);
         parts.add(&part(2, PartOf::Args, 2, b"cd"), now);
@@ -150,26 +154,26 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let (mut parts, mut now) = (Parts::default(), Instant::now());
-        let data = vec![b'x'; 1 << 20];
+        let (mut parts, mut now) = (Parts::new(1 << 20), Instant::now());
+        let data = vec![b'x'; 1 << 18];
         for pid in 0..100 {
             now += Duration::from_millis(1);
-            for at in 0..8 {
-                parts.add(&part(pid, PartOf::Args, at << 20, &data), now);
+            for at in 0..6 {
+                parts.add(&part(pid, PartOf::Args, at << 18, &data), now);
                 assert!(parts.bytes() <= MAX_TOTAL);
             }
         }
         let counters = parts.counters();
-        assert_eq!(counters.misplaced, 400, "each was cut at its bound");
-        assert!(counters.crowded_out >= 96, "{counters:?}");
-        let (last, complete) = take(&mut parts, 99, PartOf::Args, 8 << 20);
-        assert_eq!((last.len(), complete), (MAX_EACH, false));
+        assert_eq!(counters.misplaced, 200, "each was cut at its bound");
+        assert_eq!(counters.crowded_out, 92);
+        let (last, complete) = take(&mut parts, 99, PartOf::Args, 6 << 18);
+        assert_eq!((last.len(), complete), (1 << 20, false));
         assert!(take(&mut parts, 0, PartOf::Args, 1).0.is_empty());
     }
 
     #[test]
     fn parts_without_an_exec_expire() {
-        let (mut parts, now) = (Parts::default(), Instant::now());
+        let (mut parts, now) = (Parts::new(1 << 20), Instant::now());
         parts.add(&part(1, PartOf::Args, 0, b"ab"), now);
         parts.tick(now + PATIENCE / 2);
         assert_eq!(parts.bytes(), 2);

@@ -28,7 +28,7 @@ pub struct HostNamespaces {
     pub user: u32,
 }
 
-/// The host's process 1 cannot be read.
+/// Neither process 1 nor the agent itself is to be found.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot read the namespaces of process 1 in {path}: {source}; run as root in the host's pid \
@@ -56,19 +56,46 @@ impl Procfs {
         &self.root
     }
 
-    /// Namespaces of process 1.
+    /// Namespaces of process 1. Where it has privileges that the agent lacks, it does not show them
+    /// (`ptrace_may_access()`); then the agent's own are taken for the host's, which is logged.
     pub fn host(&self) -> Result<HostNamespaces, HostError> {
         let path = self.root.join("1/ns/mnt");
-        fs::metadata(&path).map_err(|source| HostError { path, source })?;
-        let (others, user) = self.namespaces(1);
+        let (others, user) = match fs::metadata(&path) {
+            Ok(_) => self.namespaces_of("1"),
+            Err(error) => {
+                let own = self.namespaces_of("self");
+                if own.1 == 0 || error.kind() != io::ErrorKind::PermissionDenied {
+                    return Err(HostError { path, source: error });
+                }
+                tracing::warn!(
+                    path = %path.display(),
+                    "the namespaces of process 1 may not be read; is_host compares with the agent's own"
+                );
+                own
+            }
+        };
         Ok(HostNamespaces { others, user })
+    }
+
+    /// The host's root directory: that of process 1, or, where this may not be used, the agent's.
+    pub fn host_root(&self) -> PathBuf {
+        let root = self.root.join("1/root");
+        match fs::metadata(root.join(".")) {
+            Ok(_) => root,
+            Err(_) => PathBuf::from("/"),
+        }
     }
 
     /// Namespaces of a process, and its user namespace; 0 for what cannot be read.
     pub fn namespaces(&self, pid: u32) -> (Namespaces, u32) {
+        self.namespaces_of(&pid.to_string())
+    }
+
+    fn namespaces_of(&self, process: &str) -> (Namespaces, u32) {
+        let directory = self.root.join(process).join("ns");
         let inum = |name: &str| {
             // The inode numbers of nsfs have 32 bits.
-            fs::metadata(self.path(pid, "ns").join(name)).map_or(0, |found| found.ino() as u32)
+            fs::metadata(directory.join(name)).map_or(0, |found| found.ino() as u32)
         };
         let others = Namespaces {
             uts: inum("uts"),
@@ -106,9 +133,12 @@ impl Procfs {
     /// Up to `max` bytes of a file, and whether there are more.
     fn bytes(&self, pid: u32, name: &str, max: u64) -> io::Result<(Vec<u8>, bool)> {
         let mut bytes = Vec::new();
-        fs::File::open(self.path(pid, name))?.take(max + 1).read_to_end(&mut bytes)?;
+        let limit = max.saturating_add(1);
+        fs::File::open(self.path(pid, name))?.take(limit).read_to_end(&mut bytes)?;
         let cut = bytes.len() as u64 > max;
-        bytes.truncate(max as usize);
+        if cut {
+            bytes.pop();
+        }
         Ok((bytes, cut))
     }
 }
