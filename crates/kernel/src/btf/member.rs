@@ -302,7 +302,7 @@ impl Btf {
         };
         // The integer of the declared type that holds the bits; where they cross its end (packed
         // structs), a larger one, as aligned loads need.
-        let mut unit = u64::from(size.next_power_of_two().clamp(1, 8));
+        let mut unit = u64::from(size.clamp(1, 8).next_power_of_two());
         loop {
             let start = first / (unit * 8) * unit;
             let end = first + width - start * 8;

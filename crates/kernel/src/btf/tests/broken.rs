@@ -171,6 +171,17 @@ fn sizes_that_do_not_fit_are_errors() {
 }
 
 #[test]
+fn a_bitfield_in_a_huge_integer_is_placed() {
+    // Integers of more than 16 bytes do not exist; one of 2 GiB must not overflow a size.
+    let mut blob = Blob::new();
+    let huge = blob.int_bits("huge", (1 << 31) + 1, 0, 3);
+    let holder = blob.structure("holder", 8, &[("bits", huge, 4)]);
+    let btf = Btf::from_bytes(blob.bytes()).unwrap();
+    let field = btf.field(holder, "bits").unwrap();
+    assert_eq!((field.offset, field.size, field.bits.map(|bits| bits.size)), (0, 8, Some(3)));
+}
+
+#[test]
 fn split_data_that_does_not_fit_its_base_is_refused() {
     let mut base = Blob::new();
     base.int("int", 4);

@@ -101,7 +101,7 @@ fn everything_is_sound() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn damaged_data_is_refused_or_answers(damage in damage(), cut in 0.0..4.0) {
