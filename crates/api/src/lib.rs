@@ -8,12 +8,13 @@
 
 pub mod event;
 pub mod google;
+mod json;
 
 /// The generated messages and services of package `tetragon`.
-#[allow(missing_docs, unreachable_pub, deprecated, rustdoc::all, clippy::all, clippy::pedantic)]
+#[allow(missing_docs, unreachable_pub, unused_variables, deprecated, rustdoc::all, clippy::all)]
 pub mod tetragon {
     tonic::include_proto!("tetragon");
-    include!(concat!(env!("OUT_DIR"), "/tetragon.serde.rs"));
+    include!(concat!(env!("OUT_DIR"), "/tetragon.json.rs"));
 }
 
 /// The compiled `proto/` as an encoded `google.protobuf.FileDescriptorSet`.

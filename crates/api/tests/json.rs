@@ -433,7 +433,7 @@ fn what_is_unknown_is_passed_over() {
 #[test]
 fn other_spellings_are_read() {
     let process: Process = serde_json::from_value(json!({
-        "execId": "a", "pid": 7, "refcnt": "3", "pod": null, "start_time": null,
+        "execId": "a", "pid": "7", "refcnt": "3", "cwd": null, "pod": null, "start_time": null,
         "in_init_tree": null,
     }))
     .unwrap();
@@ -449,11 +449,59 @@ fn other_spellings_are_read() {
 }
 
 #[test]
-fn enum_values_of_other_versions_are_an_error_not_another_value() {
+fn enum_values_of_other_versions_keep_their_number() {
     let cap = Capabilities { effective: vec![0, 63], ..Default::default() };
-    let error = serde_json::to_string(&cap).unwrap_err().to_string();
-    assert!(error.contains("63"), "{error}");
-    let error =
-        serde_json::from_value::<Capabilities>(json!({"effective": ["CAP_FROM_THE_FUTURE"]}));
-    assert!(error.unwrap_err().to_string().contains("CAP_FROM_THE_FUTURE"));
+    both_ways(&cap, json!({"effective": ["CAP_CHOWN", 63]}));
+    let kprobe = ProcessKprobe { action: 99, ..Default::default() };
+    both_ways(&kprobe, json!({"action": 99}));
+    let argument = KprobeArgument { arg: Some(Arg::BpfCmdArg(77)), label: String::new() };
+    both_ways(&argument, json!({"bpf_cmd_arg": 77}));
+    let error = serde_json::from_value::<ProcessKprobe>(json!({"action": "KPROBE_ACTION_DANCE"}));
+    assert!(error.unwrap_err().to_string().contains("KPROBE_ACTION_DANCE"));
+}
+
+#[test]
+fn fields_stand_in_the_order_of_the_proto_files() {
+    let event = GetEventsResponse {
+        node_name: "n".into(),
+        time: Some(Timestamp::default()),
+        event: Some(Event::ProcessKprobe(ProcessKprobe {
+            args: vec![KprobeArgument { arg: Some(Arg::IntArg(1)), label: "l".into() }],
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    assert_eq!(
+        serde_json::to_string(&event).unwrap(),
+        "{\"process_kprobe\":{\"args\":[{\"int_arg\":1,\"label\":\"l\"}]},\
+         \"node_name\":\"n\",\"time\":\"1970-01-01T00:00:00Z\"}"
+    );
+}
+
+#[test]
+fn contradictions_are_errors() {
+    for bad in [
+        json!({"process_exec": {}, "process_exit": {}}),
+        json!({"node_name": "a", "nodeName": "b"}),
+        json!({"process_exec": []}),
+        json!({"node_labels": {"a": 1}}),
+        json!([]),
+    ] {
+        assert!(serde_json::from_value::<GetEventsResponse>(bad.clone()).is_err(), "{bad}");
+    }
+    let one: GetEventsResponse =
+        serde_json::from_value(json!({"process_exec": {}, "process_exit": null})).unwrap();
+    assert_eq!(one.event_type(), EventType::ProcessExec);
+}
+
+#[test]
+fn bytes_in_every_spelling() {
+    for text in ["-_8=", "-_8", "+/8=", "+/8"] {
+        let bytes: KprobeTruncatedBytes =
+            serde_json::from_value(json!({"bytes_arg": text, "orig_size": 5e0})).unwrap();
+        assert_eq!((bytes.bytes_arg.as_slice(), bytes.orig_size), (&[0xfb, 0xff][..], 5));
+    }
+    for bad in [json!({"bytes_arg": "*"}), json!({"orig_size": 0.5}), json!({"orig_size": -1})] {
+        assert!(serde_json::from_value::<KprobeTruncatedBytes>(bad).is_err());
+    }
 }

@@ -4,6 +4,8 @@
 //! types, `Value`, `ListValue` and `Struct`. Any other type keeps its bytes, as base64, so that
 //! nothing that a newer agent says is lost; there is no way back from that form.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use prost::{DecodeError, Message, Name};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
@@ -56,10 +58,7 @@ impl Any {
             "google.protobuf.Value" => json_of(Value::decode(bytes)?),
             "google.protobuf.ListValue" => json_of_list(ListValue::decode(bytes)?),
             "google.protobuf.Struct" => json_of_struct(Struct::decode(bytes)?),
-            _ => json!(pbjson::private::base64::Engine::encode(
-                &pbjson::private::base64::engine::general_purpose::STANDARD,
-                bytes
-            )),
+            _ => json!(STANDARD.encode(bytes)),
         })
     }
 }
