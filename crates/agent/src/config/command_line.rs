@@ -4,6 +4,7 @@ use super::flag::{Kind, Raw};
 use super::source::{Setting, Source};
 use super::{ConfigError, Flag, nearest, table};
 use std::ffi::OsString;
+use std::iter::Peekable;
 
 /// What the command line asks for besides settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(super) fn parse(
     errors: &mut Vec<ConfigError>,
 ) -> Asked {
     let mut asked = Asked::default();
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
     let mut line = Line { settings: Vec::new(), errors };
     while let Some(argument) = arguments.next() {
         let Some(argument) = argument.to_str() else {
@@ -73,11 +74,15 @@ impl Line<'_> {
         &mut self,
         name: &str,
         value: Option<String>,
-        rest: &mut impl Iterator<Item = OsString>,
+        rest: &mut Peekable<impl Iterator<Item = OsString>>,
     ) {
         let Some(flag) = table::find(name) else {
             let hint =
                 nearest(name).map_or("see --help".to_owned(), |n| format!("is --{n} meant?"));
+            if value.is_none() {
+                // What follows is most likely its value, and no mistake of its own.
+                rest.next_if(|next| !next.to_string_lossy().starts_with('-'));
+            }
             return self.wrong(format!("unknown flag --{name}; {hint}"));
         };
         let value = match (value, &flag.kind) {

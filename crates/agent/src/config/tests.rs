@@ -174,7 +174,7 @@ fn everything_wrong_is_said_at_once_with_its_source() {
 #[test]
 fn unknown_flags_are_errors_and_unknown_settings_warnings() {
     let root = Root::new();
-    let error = root.errors(&["--export-filenam=x", "--zzz", "-x", "stray"], &[]);
+    let error = root.errors(&["--export-filenam=x", "--zzz", "value", "-x", "stray"], &[]);
     let wanted = "unknown flag --export-filenam; is --export-filename meant?\n\
                   unknown flag --zzz; see --help\n\
                   unknown flag -x; see --help\n\

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -21,6 +21,10 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// TLS handshakes at once; more connections wait to be accepted.
 const HANDSHAKES: usize = 64;
 
+/// Connections at once on each socket; more wait to be accepted. Whoever takes all of the TCP
+/// address leaves those of the unix socket alone.
+const CONNECTIONS: usize = 256;
+
 /// Pause after an accept failed, as it does when there are no file descriptors left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
@@ -28,6 +32,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 pub(super) struct Connection {
     stream: Stream,
     peer: Peer,
+    _place: OwnedSemaphorePermit,
 }
 
 enum Stream {
@@ -50,12 +55,14 @@ impl Connected for Connection {
 
 /// Accepts from a unix socket until the task is aborted or nobody takes connections any more.
 pub(super) async fn accept_unix(listener: UnixListener, to: mpsc::Sender<io::Result<Connection>>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
                 let peer = Peer(pid.map_or("unix".to_owned(), |pid| format!("unix pid {pid}")));
-                let connection = Connection { stream: Stream::Unix(stream), peer };
+                let connection = Connection { stream: Stream::Unix(stream), peer, _place: place };
                 if to.send(Ok(connection)).await.is_err() {
                     return;
                 }
@@ -71,8 +78,10 @@ pub(super) async fn accept_tcp(
     tls: Option<Arc<Tls>>,
     to: mpsc::Sender<io::Result<Connection>>,
 ) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {
             Ok((stream, address)) => (stream, Peer(address.to_string())),
             Err(error) => {
@@ -83,7 +92,7 @@ pub(super) async fn accept_tcp(
         // Without it small messages wait for acknowledgements; that is all that fails.
         let _ = stream.set_nodelay(true);
         let Some(tls) = tls.clone() else {
-            let connection = Connection { stream: Stream::Tcp(stream), peer };
+            let connection = Connection { stream: Stream::Tcp(stream), peer, _place: place };
             if to.send(Ok(connection)).await.is_err() {
                 return;
             }
@@ -97,8 +106,9 @@ pub(super) async fn accept_tcp(
             match greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
                     let stream = Stream::Tls(Box::new(stream));
+                    let connection = Connection { stream, peer, _place: place };
                     // Nobody takes connections when the server is stopping.
-                    let _ = to.send(Ok(Connection { stream, peer })).await;
+                    let _ = to.send(Ok(connection)).await;
                 }
                 Err(error) => {
                     tracing::info!(client = peer.0, %error, "A TLS connection was refused");

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use api::tetragon::event_log_service_server::EventLogServiceServer;
 use api::tetragon::fine_guidance_sensors_server::FineGuidanceSensorsServer;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -76,6 +77,14 @@ impl Server {
         };
         let (unix, file) = UnixSocket::bind(path).await?.split();
         let tls = Tls::new(config).map(Arc::new);
+        let open = |tcp: &TcpListener| tcp.local_addr().is_ok_and(|at| !at.ip().is_loopback());
+        if tls.is_none() && tcp.as_ref().is_some_and(open) {
+            tracing::warn!(
+                address,
+                "Whoever reaches the gRPC address sees all events: it is not on the loopback \
+                 interface and has no TLS; see --server-tls-cert-file"
+            );
+        }
         if let Some(tls) = &tls {
             // Said now rather than to the first client; it may still appear later.
             tls.current();

@@ -16,6 +16,9 @@ use crate::hub::Hub;
 use crate::logging::{self, Level};
 use crate::source::Inspect;
 
+/// Event streams at once: each may hold a full queue of events.
+const STREAMS: usize = 128;
+
 /// What the service answers from.
 pub(super) struct Sensors {
     pub(super) hub: Arc<Hub>,
@@ -41,6 +44,10 @@ impl FineGuidanceSensors for Sensors {
 
     async fn get_events(&self, request: Request<pb::GetEventsRequest>) -> Answer<EventStream> {
         let wants = wants(request.get_ref())?;
+        if self.hub.listeners() >= STREAMS {
+            let full = format!("{STREAMS} clients listen to events already");
+            return Err(Status::resource_exhausted(full));
+        }
         let client = request.extensions().get::<Peer>().map_or("client", |peer| &peer.0);
         tracing::debug!(client, "A client listens to events");
         let subscription = self.hub.subscribe(client.to_owned(), wants);

@@ -178,6 +178,24 @@ async fn a_client_that_leaves_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_many_streams_and_no_more() {
+    let lab = Lab::plain("127.0.0.1:0").await;
+    let mut client = client(&lab.unix()).await;
+    let mut streams = Vec::new();
+    let error = loop {
+        match client.get_events(GetEventsRequest::default()).await {
+            Ok(stream) => streams.push(stream),
+            Err(error) => break error,
+        }
+        assert!(streams.len() < 1000);
+    };
+    assert_eq!(error.code(), Code::ResourceExhausted);
+    streams.clear();
+    until(|| lab.hub.listeners() == 0).await;
+    client.get_events(GetEventsRequest::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unix_address_opens_only_that_socket_and_none_opens_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("own.sock");
