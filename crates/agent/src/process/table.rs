@@ -5,9 +5,10 @@
 //! Without references it stays for two ticks of [`Table::collect`], since events about it may still be
 //! under way; a new reference in between keeps it.
 //!
-//! The table is bounded by number of entries and by bytes of images. Where room is needed, ended entries
-//! go first, oldest first. If only running ones are left, the one least recently used goes, and that is
-//! counted: the events of such a process will miss what was known of it.
+//! The table is bounded by number of entries and by bytes of images, and of the entries a quarter may be
+//! unreferenced. Where room is needed, unreferenced entries go first, oldest first: in a storm of
+//! processes they stay for less than two ticks. If only running ones are left, the one least recently used
+//! goes, and that is counted: the events of such a process will miss what was known of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -100,7 +101,10 @@ pub struct Table {
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
+    /// Entries without references, oldest first, and stale items of those that have some again.
     unreferenced: VecDeque<(Identity, u32)>,
+    /// Number of entries without references.
+    idle: usize,
     births: u32,
     queued: u32,
     bytes: usize,
@@ -120,6 +124,7 @@ impl Table {
             newest: NONE,
             oldest: NONE,
             unreferenced: VecDeque::new(),
+            idle: 0,
             births: 0,
             queued: 0,
             bytes: 0,
@@ -283,6 +288,17 @@ impl Table {
                 self.remove(process);
             }
         }
+        // What a storm of processes needed is given back.
+        self.unreferenced.shrink_to(2 * self.unreferenced.len());
+        self.index.shrink_to(2 * self.index.len());
+        self.running.shrink_to(2 * self.running.len());
+        while self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+        let places = self.slots.len();
+        self.free.retain(|&at| (at as usize) < places);
+        self.free.shrink_to(2 * self.free.len());
+        self.slots.shrink_to(2 * places);
     }
 
     fn slot(&self, process: Identity) -> Option<&Slot> {
@@ -297,9 +313,11 @@ impl Table {
         let slot = self.slot_mut(process)?;
         slot.references.record(operation);
         // It leaves the queue: its number there no longer fits.
-        slot.color = Color::InUse;
+        let was_idle = std::mem::replace(&mut slot.color, Color::InUse) != Color::InUse;
         slot.queued = 0;
-        Some(Hold { process, birth: slot.birth })
+        let hold = Hold { process, birth: slot.birth };
+        self.idle -= usize::from(was_idle);
+        Some(hold)
     }
 
     /// Gives up the references that an entry holds.
@@ -331,19 +349,21 @@ impl Table {
             slot.color = Color::DeletePending;
             slot.queued = queued;
             self.queued = queued;
+            self.idle += 1;
             self.unreferenced.push_back((hold.process, queued));
         }
     }
 
     fn make_room(&mut self, bytes: usize) {
+        while self.idle > self.limits.entries / 4 && self.evict_idle() {}
         while self.len() >= self.limits.entries || self.bytes + bytes > self.limits.bytes {
-            if !self.evict() {
+            if !self.evict_idle() && !self.evict_live() {
                 break;
             }
         }
     }
 
-    fn evict(&mut self) -> bool {
+    fn evict_idle(&mut self) -> bool {
         while let Some((process, queued)) = self.unreferenced.pop_front() {
             if self.slot(process).is_some_and(|slot| slot.queued == queued) {
                 self.remove(process);
@@ -351,6 +371,10 @@ impl Table {
                 return true;
             }
         }
+        false
+    }
+
+    fn evict_live(&mut self) -> bool {
         // The kernel's entry is the root of all and stays.
         if self.oldest_process().is_some_and(|oldest| oldest.pid == 0) {
             self.touch(KERNEL);
@@ -379,6 +403,7 @@ impl Table {
         self.unlink(at);
         if let Some(slot) = self.slots[at as usize].take() {
             self.free.push(at);
+            self.idle -= usize::from(slot.color != Color::InUse);
             self.counters.removed += 1;
             if Arc::strong_count(&slot.entry.image) == 1 {
                 self.bytes = self.bytes.saturating_sub(slot.entry.image.size());
