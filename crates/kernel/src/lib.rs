@@ -1,4 +1,9 @@
-//! The running kernel.
+//! The running kernel: what it is ([`btf`], [`kallsyms`], [`syscalls`], [`tracefs`], [`kconfig`]), what it
+//! can do ([`features`]), and making it do it ([`map`], [`program`], [`link`], [`ringbuf`], [`pin`]).
+//!
+//! bpf(2) and its kin are called directly, without libbpf or libelf. All `unsafe` of the project is in
+//! this crate; what is public here is safe whatever it is given: lengths are checked against what the
+//! kernel will read and write before it is called.
 
 pub mod btf;
 pub mod btf_object;

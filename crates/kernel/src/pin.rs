@@ -32,13 +32,15 @@ impl PinDir {
         if path.starts_with(usual) && !FileSystem::Bpf.holds(usual)? {
             FileSystem::Bpf.mount(usual)?;
         }
-        make_private_dir(&path)?;
-        if !FileSystem::Bpf.holds(&path)? {
+        // Looked at before it is made, so that nothing is left behind elsewhere.
+        let there = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&path);
+        if !FileSystem::Bpf.holds(there)? {
             return Err(Error::Lacks {
                 what: format!("pinning in {}", path.display()),
                 needs: "a BPF file system mounted there (mount -t bpf)",
             });
         }
+        make_private_dir(&path)?;
         Ok(Self { path })
     }
 

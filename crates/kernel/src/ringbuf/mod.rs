@@ -2,7 +2,7 @@
 //!
 //! Programs on any CPU reserve room in one ring and fill it in any order; this side reads records in
 //! the order in which they were reserved, in place, without system calls. What the memory looks like
-//! is in [`ring`]; `Documentation/bpf/ringbuf.rst` and `kernel/bpf/ringbuf.c` describe it.
+//! is in `ring.rs`; `Documentation/bpf/ringbuf.rst` and `kernel/bpf/ringbuf.c` describe it.
 //!
 //! A ring has one reader: where it stands is in the ring itself, so a second one would take records
 //! away from the first, and let the kernel write over what that one is looking at.

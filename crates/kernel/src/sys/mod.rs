@@ -2,7 +2,7 @@
 //! passes [`call`].
 //!
 //! Outside tests `call` is the system call and nothing else. In unit tests a thread may put a
-//! [`fake`] kernel in its place; threads that do not, talk to the real one.
+//! fake kernel in its place; threads that do not, talk to the real one.
 //!
 //! Attributes that the kernel does not know are legal as long as they are zero: bpf(2) checks that
 //! what lies behind its own `union bpf_attr` is zero (`bpf_check_uarg_tail_zero`), and each command
@@ -211,7 +211,7 @@ pub(crate) unsafe fn bpf_fd_memlock<A: Plain>(
 ) -> Result<OwnedFd, Errno> {
     // SAFETY: this function's contract is the same.
     let first = unsafe { bpf_fd(command, attr) };
-    if !matches!(first, Err(Errno::EPERM)) || !memlock::raise_once() {
+    if !matches!(first, Err(Errno::EPERM)) || !memlock::raised() {
         return first;
     }
     // SAFETY: the attributes are the same, so they are still valid.
@@ -271,18 +271,16 @@ pub(crate) fn fd_number(fd: BorrowedFd<'_>) -> u32 {
 mod memlock {
     use super::{Call, call};
 
-    /// Raises the limit, the first time it is called in this process. Tells whether it was raised
-    /// by this call: then what failed is worth another try.
-    pub(super) fn raise_once() -> bool {
+    /// Raises the limit, once in this process. Tells whether that worked: then what failed is worth
+    /// another try.
+    pub(super) fn raised() -> bool {
         // Fakes of different tests must not see each other's once.
         #[cfg(test)]
         if super::fake::is_active() {
             return raise();
         }
-        static ONCE: std::sync::Once = std::sync::Once::new();
-        let mut raised = false;
-        ONCE.call_once(|| raised = raise());
-        raised
+        static RAISED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        *RAISED.get_or_init(raise)
     }
 
     fn raise() -> bool {
