@@ -68,6 +68,15 @@ fn the_running_kernel_answers_as_it_is_built() {
             assert!(config.is_set(option) || !answer.is_yes(), "{feature} without {option}");
         }
         assert_eq!(config.is_set("CONFIG_AUDITSYSCALL"), features.has(Feature::AuditLoginuid));
+        // And one built with it has, where nothing else is in the way.
+        let injection = config.is_set("CONFIG_FUNCTION_ERROR_INJECTION");
+        if injection && features.has(Feature::FmodRet) {
+            assert_eq!(features.probe(Feature::FmodRetSyscall), Probe::Yes);
+            assert_eq!(features.probe(Feature::SleepableTracing), Probe::Yes);
+        }
+        if config.is_set("CONFIG_BPF_KPROBE_OVERRIDE") && features.has(Feature::Kprobe) {
+            assert_eq!(features.probe(Feature::OverrideReturn), Probe::Yes);
+        }
     }
 
     // Without trampolines there is none of what stands on them.

@@ -146,8 +146,8 @@ impl ProgramKind {
             Self::TpBtf => vec!["btf_trace_sched_process_exec".to_owned()],
             Self::Fentry | Self::Fexit => OBSERVED.map(str::to_owned).into(),
             Self::FmodRet => vec!["security_sb_umount".to_owned()],
-            // Since Linux 6.0 the kernel's own test function may sleep; before, and on kernels without
-            // network, functions in which errors can be injected may, as most system calls.
+            // Functions in which errors can be injected may sleep, as most system calls; on kernels
+            // without error injection the kernel's own test function may, from Linux 6.2 or so on.
             Self::FentrySleepable | Self::FexitSleepable => {
                 let mut places = rare_system_call();
                 places.push("bpf_fentry_test1".to_owned());
@@ -177,9 +177,10 @@ impl ProgramKind {
 /// which is rare.
 pub(super) const OBSERVED: [&str; 3] = ["security_sb_umount", "path_umount", "do_exit"];
 
-/// A system call that hardly anyone makes and that takes an argument, so that BTF has its function.
+/// A system call that hardly anyone makes, that takes an argument, so that BTF has its function, and
+/// that no option leaves out: errors cannot be injected in the stub of one that is (`COND_SYSCALL`).
 pub(super) fn rare_system_call() -> Vec<String> {
-    Abi::native().map(|abi| abi.functions("acct")).unwrap_or_default()
+    Abi::native().map(|abi| abi.functions("sethostname")).unwrap_or_default()
 }
 
 /// As sections of object files are named for them.

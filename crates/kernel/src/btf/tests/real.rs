@@ -33,8 +33,9 @@ fn is_ready_quickly() {
          next {next_func:?}",
         btf.len()
     );
-    // Without optimisation, and beside other tests; an optimised build takes a tenth of it.
-    assert!(read < Duration::from_secs(2));
+    // Without optimisation, beside other tests, on an emulated machine; natively and optimised it is
+    // some milliseconds.
+    assert!(read < Duration::from_secs(10));
 }
 
 #[test]
