@@ -77,6 +77,7 @@ pub struct Pipeline {
     next_collection: Instant,
     next_retry: Instant,
     next_reconciliation: Option<Instant>,
+    reconciled: Option<Instant>,
     lookup: Option<Lookup>,
     /// What runs already is being told of: nothing is missing yet that may not come.
     starting: bool,
@@ -127,6 +128,7 @@ impl Pipeline {
             next_collection: now + config.process_cache_gc_interval,
             next_retry: now + config.event_cache_retry_delay,
             next_reconciliation: None,
+            reconciled: None,
             lookup: None,
             starting: false,
             emit,

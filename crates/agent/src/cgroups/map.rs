@@ -49,6 +49,7 @@ pub struct CgroupMap {
     order: VecDeque<u64>,
     unknown: HashMap<u64, Instant>,
     removed: Vec<u64>,
+    warned: bool,
     counters: Counters,
 }
 
@@ -70,6 +71,7 @@ impl CgroupMap {
             order: VecDeque::new(),
             unknown: HashMap::new(),
             removed: Vec::new(),
+            warned: false,
             counters: Counters::default(),
         }
     }
@@ -104,7 +106,8 @@ impl CgroupMap {
         self.counters.scans += 1;
         let mut found = Vec::new();
         let whole = self.hierarchy.scan(|id, path| found.push((id, path.to_owned())));
-        if !whole {
+        if !whole && !self.warned {
+            self.warned = true;
             tracing::warn!(
                 hierarchy = self.hierarchy.controller.unwrap_or("unified"),
                 mount = ?self.hierarchy.mount,

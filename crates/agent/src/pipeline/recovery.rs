@@ -11,8 +11,10 @@ use crate::cgroups::container::container_id;
 use crate::process::entry::Entry;
 use crate::process::identity::{KERNEL, TICK, is_start_time};
 
-/// How long after a loss the table is compared with `/proc`, so that one burst means one comparison.
+/// How long after a loss the table is compared with `/proc`.
 const SETTLE: Duration = Duration::from_secs(1);
+/// Least time between two comparisons: each reads a file of every process.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
 
 impl Pipeline {
     /// Reads a process that runs and that no record told of. Says whether the table has it now.
@@ -23,21 +25,15 @@ impl Pipeline {
         if self.config.disable_process_cache || self.starting || process.pid == 0 {
             return false;
         }
+        if !self.is_current(process) {
+            return false;
+        }
         let host = self.config.host;
         let wanted = self.wanted();
         let Some((stat, found)) = self.procfs.snapshot(process.pid, wanted, &host) else {
             return false;
         };
-        let same = match &self.lookup {
-            Some(lookup) => lookup(process.pid) == Some(process),
-            None => {
-                let current = self.table.current(process.pid);
-                is_start_time(process)
-                    && stat.start == process.ktime
-                    && current.is_none_or(|current| current == process)
-            }
-        };
-        if !same || stat.zombie {
+        if stat.zombie || !self.is_current(process) {
             return false;
         }
         let mut flags = Flags::PROCFS | found.flags;
@@ -64,6 +60,15 @@ impl Pipeline {
         true
     }
 
+    fn is_current(&self, process: Identity) -> bool {
+        if let Some(lookup) = &self.lookup {
+            return lookup(process.pid) == Some(process);
+        }
+        is_start_time(process)
+            && self.table.current(process.pid).is_none_or(|current| current == process)
+            && self.procfs.stat(process.pid).is_some_and(|stat| stat.start == process.ktime)
+    }
+
     /// Best guess at the present identity of a pid.
     fn identity_now(&self, pid: u32) -> Identity {
         if pid == 0 {
@@ -78,12 +83,14 @@ impl Pipeline {
 
     /// Plans a comparison with `/proc`, after a loss.
     pub(super) fn schedule_reconciliation(&mut self) {
-        self.next_reconciliation.get_or_insert(self.now + SETTLE);
+        let earliest = self.reconciled.map_or(self.now, |last| last + COMPARE_EVERY);
+        self.next_reconciliation.get_or_insert((self.now + SETTLE).max(earliest));
     }
 
     /// Ends processes that run according to the table but not according to `/proc`, and reads cgroups
     /// again. If a record of one is still to come, it finds the ended entry.
     pub(super) fn reconcile(&mut self) {
+        self.reconciled = Some(self.now);
         self.cgroups.scan();
         if self.procfs.stat(1).is_none() {
             return; // This is not the host's /proc: it proves nothing.

@@ -22,7 +22,8 @@ pub struct Counters {
     pub incomplete_events: u64,
     /// Processes that no record told of but `/proc` did.
     pub recovered: u64,
-    /// Processes whose exit was noticed by their pid's next use, or by `/proc` after a loss.
+    /// Images whose end no record told: it was noticed by what their pid did next, or by `/proc` after a
+    /// loss.
     pub exits_missed: u64,
     /// Processes at the start whose image changed while they were read.
     pub changed_while_read: u64,

@@ -11,3 +11,6 @@ pub mod parts;
 pub mod privileges;
 pub mod references;
 pub mod table;
+
+#[cfg(test)]
+mod table_tests;

@@ -58,20 +58,20 @@ impl Parts {
 
     /// Keeps a part.
     pub fn add(&mut self, part: &Part<'_>, now: Instant) {
+        let key = (part.process, part.what);
         let size = part.data.len();
-        while self.bytes + size > MAX_TOTAL.max(self.max_each) {
-            let Some(oldest) = self.oldest() else { break };
-            self.remove(oldest);
-            self.counters.crowded_out += 1;
-        }
-        let whole = self
-            .waiting
-            .entry((part.process, part.what))
-            .or_insert_with(|| Whole { bytes: Vec::new(), since: now });
-        if whole.bytes.len() != part.offset as usize || whole.bytes.len() + size > self.max_each {
+        let have = self.waiting.get(&key).map_or(0, |whole| whole.bytes.len());
+        if have != part.offset as usize || have + size > self.max_each {
             self.counters.misplaced += 1;
             return;
         }
+        while self.bytes + size > MAX_TOTAL.max(self.max_each) {
+            let Some(oldest) = self.oldest_but(key) else { break };
+            self.remove(oldest);
+            self.counters.crowded_out += 1;
+        }
+        let whole =
+            self.waiting.entry(key).or_insert_with(|| Whole { bytes: Vec::new(), since: now });
         whole.bytes.extend_from_slice(part.data);
         self.bytes += size;
     }
@@ -99,8 +99,9 @@ impl Parts {
         }
     }
 
-    fn oldest(&self) -> Option<(Identity, PartOf)> {
-        self.waiting.iter().min_by_key(|(_, whole)| whole.since).map(|(&key, _)| key)
+    fn oldest_but(&self, kept: (Identity, PartOf)) -> Option<(Identity, PartOf)> {
+        let others = self.waiting.iter().filter(|&(&key, _)| key != kept);
+        others.min_by_key(|(_, whole)| whole.since).map(|(&key, _)| key)
     }
 
     fn remove(&mut self, key: (Identity, PartOf)) -> Option<Vec<u8>> {
@@ -150,6 +151,7 @@ mod tests {
         assert_eq!(take(&mut parts, 2, PartOf::Args, 4), (Vec::new(), false));
         assert_eq!(take(&mut parts, 3, PartOf::Args, 4), (b"ab".to_vec(), false));
         assert_eq!(parts.counters().misplaced, 2);
+        assert_eq!(parts.bytes(), 0);
     }
 
     #[test]
