@@ -4,6 +4,9 @@
 //! The agent runs in a process of its own, which is this test binary again with [`DIR`] set. Needs
 //! the agent's privileges, so each test says so and passes without them.
 
+// The whole file is tests, its helpers too.
+#![allow(clippy::unwrap_used)]
+
 use std::error::Error;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;

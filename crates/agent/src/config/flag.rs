@@ -29,7 +29,7 @@ pub enum Kind {
     Str(&'static str, Effect<String>),
     /// Comma-separated list; empty by default.
     Strings(Effect<Vec<String>>),
-    /// Nanoseconds; see [`duration`].
+    /// Nanoseconds, signed; written as [`super::parse_duration`] reads them.
     Duration(i64, Effect<i64>),
 }
 
