@@ -38,10 +38,12 @@ fn info_is_one_object() {
     let (code, text, _) = run(fake.tetra(&["info"]));
     assert_eq!(code, Some(0));
     let info: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let places = ["Name", "Version", "Probes", "Conf", "Build"].map(|key| text.find(key).unwrap());
+    assert!(places.is_sorted(), "{text}");
     assert_eq!(info["Name"], "tetragon");
     assert_eq!(info["Version"], "v9.8.7");
     assert_eq!(info["Probes"], serde_json::json!({"fentry": true, "lsm": null}));
-    assert_eq!(info["Conf"], serde_json::json!({"export-file-max-size-mb": "10", "debug": false}));
+    assert_eq!(info["Conf"], serde_json::json!({"export-file-max-size-mb": 10, "debug": false}));
 }
 
 #[test]
