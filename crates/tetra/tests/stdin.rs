@@ -180,3 +180,13 @@ fn completion() {
     }
     assert_eq!(run(tetra(&["completion", "ksh"])).0, Some(1));
 }
+
+#[test]
+fn without_standard_input_the_agent_is_asked() {
+    let mut command = std::process::Command::new("/bin/sh");
+    let script = "exec \"$0\" getevents --retries=0 --server-address unix:///nonexistent <&-";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_tetra")]);
+    let (code, text, error) = run(command);
+    assert_eq!((code, text.as_str()), (Some(1), ""));
+    assert!(error.contains("no agent listens at unix:///nonexistent"), "{error}");
+}
