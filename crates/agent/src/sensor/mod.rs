@@ -9,6 +9,7 @@
 mod plan;
 mod queue;
 mod reader;
+mod unlisted;
 mod worker;
 
 use std::error::Error;
@@ -27,6 +28,7 @@ use crate::cgroups::Hierarchy;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::pipeline::{Pipeline, PipelineConfig};
+use crate::procfs::Procfs;
 use crate::source::{Inspect, Source};
 use queue::Queue;
 use worker::{Request, Worker};
@@ -131,11 +133,15 @@ impl Sensor {
         let mut base = self.base.take().ok_or(SensorError::Started)?;
         let rings = RingSet::new(vec![RingBuffer::new(base.ring().try_clone()?)?])?;
         base.attach()?;
+        let attached = kernel::clock::since_boot().as_nanos() as u64;
         let shared = self.shared.clone();
         self.spawn("ring-reader", move || reader::run(rings, &shared))?;
 
         // The scan follows the attachment: whoever is not in it is announced by a record.
-        let tasks = base.scan()?;
+        let mut tasks = base.scan()?;
+        let procfs = Procfs::new(&self.pipeline.procfs);
+        let current = |pid| base.identity(pid).ok().flatten();
+        tasks.extend(unlisted::unlisted(&procfs, &tasks, attached, current));
         base.adopt(&tasks)?;
         let emit = Box::new(move |event| hub.publish(Arc::new(event)));
         let pipeline = Pipeline::new(self.pipeline.clone(), emit);
