@@ -11,7 +11,7 @@
 //! lives there, the allocator tells (`debug_value_labels`).
 
 use regalloc2::{
-    Algorithm, Allocation, Block, Edit, Inst, InstOrEdit, MachineEnv, Output, PRegSet,
+    Algorithm, Allocation, Block, Edit, Inst, InstOrEdit, MachineEnv, Output, PRegSet, ProgPoint,
     RegallocOptions, checker::Checker,
 };
 
@@ -206,14 +206,23 @@ impl Emitter<'_> {
             let start = locations.partition_point(|&(of, ..)| of < label);
             let homes = locations[start..].iter().take_while(|&&(of, ..)| of == label);
             for &(_, from, _, home) in homes {
-                let at_start = from <= regalloc2::ProgPoint::before(data.insts.first());
-                if at_start && home.is_stack() {
+                let at_start = from <= ProgPoint::before(data.insts.first());
+                if at_start && home.is_stack() && !self.moves_to(home, data.insts.first()) {
                     let line = self.code.insts[branch.index()].line;
                     body.push(Code::plain(self.spill(register(place)?, home)?, line));
                 }
             }
         }
         Some(())
+    }
+
+    /// Whether the allocator itself moves something to `place` before `inst`.
+    fn moves_to(&self, place: Allocation, inst: Inst) -> bool {
+        let before = ProgPoint::before(inst);
+        let edits = &self.output.edits;
+        let start = edits.partition_point(|(at, _)| *at < before);
+        let mut here = edits[start..].iter().take_while(|(at, _)| *at == before);
+        here.any(|(_, Edit::Move { to, .. })| *to == place)
     }
 
     fn inst(&self, inst: Inst, body: &mut Vec<Code>) -> Option<()> {

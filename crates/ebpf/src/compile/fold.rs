@@ -2,7 +2,8 @@
 //! become jumps, addresses of slots go into the instructions that use them.
 //!
 //! Only rewritings that cannot take knowledge from the kernel's verifier are here: a number in an
-//! immediate, an operation that does nothing.
+//! immediate, an operation that does nothing. Comparisons of a value with itself must go: Linux 6.18
+//! draws wrong bounds from `if r1 == r1` ("REG INVARIANTS VIOLATION") and then removes code that runs.
 
 use crate::insn::{AluOp, ByteOrder, Cond, Size, Width};
 use crate::ir::cfg::Cfg;
@@ -103,6 +104,13 @@ impl Folder<'_> {
         let (left, right) = (self.func.constant(a), self.number(b));
         if let (Some(left), Some(right)) = (left, right) {
             return constant(compute(width, op, left, right));
+        }
+        if b == Operand::Value(a) && width == Width::W64 {
+            match op {
+                AluOp::Sub | AluOp::Xor => return constant(0),
+                AluOp::And | AluOp::Or => return Folded::Same(a),
+                _ => {}
+            }
         }
         if let (Some(left), Operand::Value(b), true) = (left, b, op.is_commutative())
             && let Some(imm) = immediate(width, left)
@@ -210,10 +218,15 @@ impl Folder<'_> {
                 false
             }
             Terminator::Branch { width, cond, a, b, then, otherwise } => {
+                if (*cond, *b) == (Cond::Test, Operand::Value(*a)) {
+                    (*cond, *b) = (Cond::Ne, Operand::Imm(0));
+                }
                 let (left, right) = (self.func.constant(*a), self.number(*b));
                 let known = match (left, right) {
                     (Some(left), Some(right)) => Some(holds(*width, *cond, left, right)),
                     _ if then == otherwise => Some(true),
+                    // A value compared with itself is like a number compared with itself.
+                    _ if *b == Operand::Value(*a) => Some(holds(*width, *cond, 0, 0)),
                     _ => None,
                 };
                 if let Some(known) = known {

@@ -3,9 +3,11 @@
 
 mod builder;
 pub(crate) mod cfg;
+mod cursor;
 mod entity;
 pub(crate) mod function;
 pub(crate) mod module;
+mod parse;
 pub(crate) mod simplify;
 mod text;
 mod variable;
