@@ -83,14 +83,15 @@ impl Pipeline {
         let host = self.config.host;
         let found = self.procfs.snapshot(task.process.pid, self.wanted(), &host);
         let same = current(task.process.pid) == Some(task.process);
-        let read = found.map(|(_, found)| found).filter(|_| same);
+        let read = found.filter(|_| same);
         if read.is_none() {
             self.counters.changed_while_read += 1;
         }
-        let errors = read.as_ref().map_or(NOTHING_READ, |found| found.flags);
-        let image = read
-            .and_then(|found| self.image_of_snapshot(found))
-            .map_or_else(|| self.unknown.clone(), Arc::new);
+        let errors = read.as_ref().map_or(NOTHING_READ, |(_, found)| found.flags);
+        let image = match read {
+            Some((stat, found)) => Arc::new(self.image_of_snapshot(&stat, found)),
+            None => self.unknown.clone(),
+        };
         self.enter(task, parent, image, errors);
     }
 

@@ -9,7 +9,7 @@ use super::Pipeline;
 use crate::cgroups::map::Hint;
 use crate::process::arguments;
 use crate::process::entry::{Image, ImageNamespaces};
-use crate::procfs::{Snapshot, Wanted};
+use crate::procfs::{Snapshot, Stat, Wanted};
 
 impl Pipeline {
     /// What an exec brought, and its flags with those for lost parts.
@@ -44,18 +44,24 @@ impl Pipeline {
         (image, flags)
     }
 
-    /// What `/proc` told of a process that has an executable; otherwise `None`.
-    pub(super) fn image_of_snapshot(&mut self, found: Snapshot) -> Option<Image> {
-        if found.exe.is_empty() {
-            return None;
-        }
-        let binary = String::from_utf8_lossy(&found.exe).into_owned();
+    /// What `/proc` told of a process.
+    ///
+    /// Where the link to its executable may not be read (or it is a zombie, and has none), it is named by
+    /// its first argument or its thread's name; its flags say so.
+    pub(super) fn image_of_snapshot(&mut self, stat: &Stat, found: Snapshot) -> Image {
+        let first = found.arguments.split(|&byte| byte == 0).next().unwrap_or_default();
+        let binary = match &*found.exe {
+            [] if first.starts_with(b"/") => String::from_utf8_lossy(first),
+            [] => Cow::Borrowed(&*stat.comm),
+            exe => String::from_utf8_lossy(exe),
+        };
+        let binary = binary.into_owned();
         let uid = found.creds.map(|creds| creds.euid);
         let user = match (uid, found.namespaces) {
             (Some(uid), Some(namespaces)) => self.user(uid, &namespaces),
             _ => None,
         };
-        Some(Image {
+        Image {
             arguments: self.arguments(&binary, &found.arguments),
             environment: self.environment(&binary, &found.environment),
             cwd: String::from_utf8_lossy(&found.cwd).into(),
@@ -65,7 +71,7 @@ impl Pipeline {
             user,
             creds: found.creds.filter(|_| self.config.credentials).map(Box::new),
             namespaces: found.namespaces.filter(|_| self.config.namespaces).map(Box::new),
-        })
+        }
     }
 
     /// A kernel thread, or the kernel.

@@ -41,7 +41,7 @@ impl Pipeline {
         let path = cgroups.as_deref().and_then(|text| self.cgroups.hierarchy().path_of(text));
         let container = path.and_then(container_id).map(Arc::from);
         let cgroup = path.and_then(|path| self.cgroups.hierarchy().id_of(path)).unwrap_or(0);
-        let Some(image) = self.image_of_snapshot(found) else { return false };
+        let image = self.image_of_snapshot(&stat, found);
         let parent = self.identity_now(stat.ppid);
         if let Some(parent) = self.table.get(parent) {
             flags |= parent.flags & Flags::IN_INIT_TREE;

@@ -113,6 +113,26 @@ fn start_tells_of_user_processes_parents_first() {
 }
 
 #[test]
+fn executable_that_may_not_be_read() {
+    let proc = Proc::new();
+    let (init, other) = (started(1, 1), started(20, 60));
+    proc.add(init, 0, "/sbin/init", b"/sbin/init\0--flag\0");
+    proc.add(other, 1, "/bin/other", b"other\0");
+    for pid in ["1", "20"] {
+        std::fs::remove_file(proc.0.path().join(pid).join("exe")).unwrap();
+    }
+    let none = Flags::empty();
+    let tasks = [task(init, KERNEL, none, "init"), task(other, init, none, "other")];
+    let mut h = proc.harness();
+    h.pipeline.bootstrap(&tasks, &same(&tasks));
+    let events = h.execs();
+    let sent: Vec<_> = events.iter().filter_map(|event| event.process.as_ref()).collect();
+    assert_eq!((sent[0].binary.as_str(), sent[0].arguments.as_str()), ("/sbin/init", "--flag"));
+    assert_eq!(sent[0].flags, "procFS errorFilename rootcwd");
+    assert_eq!(sent[1].binary, "x y", "the thread's name");
+}
+
+#[test]
 fn image_that_changed_while_it_was_read() {
     let proc = Proc::new();
     let (init, process) = (started(1, 1), started(20, 60));
@@ -278,6 +298,7 @@ fn this_machine() {
     }
     let config = PipelineConfig {
         host: procfs.host().unwrap(),
+        ancestors: true,
         credentials: true,
         namespaces: true,
         environment: true,
