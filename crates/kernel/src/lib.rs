@@ -17,6 +17,7 @@ pub mod kallsyms;
 pub mod kconfig;
 pub mod link;
 pub mod map;
+pub mod memory;
 pub mod mount;
 mod object;
 mod open_enum;

@@ -14,6 +14,8 @@ use crate::pipeline::Pipeline;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(100);
+/// Time between two times that freed memory is given back to the system.
+const RELEASE: Duration = Duration::from_secs(10);
 
 /// A question to the thread.
 pub(super) enum Request {
@@ -34,6 +36,7 @@ impl Worker {
         self.pipeline.bootstrap(tasks, &|pid| identity(&base, pid));
         self.pipeline.set_lookup(Box::new(move |pid| identity(&base, pid)));
         let mut next = Instant::now() + TICK;
+        let mut release = Instant::now() + RELEASE;
         loop {
             let popped = self.shared.queue.pop(next);
             let closed = matches!(popped, Popped::Closed);
@@ -47,6 +50,10 @@ impl Worker {
             if now >= next || closed {
                 next = now + TICK;
                 self.tick(now);
+            }
+            if now >= release {
+                release = now + RELEASE;
+                kernel::memory::release();
             }
             if closed {
                 return;
