@@ -240,14 +240,15 @@ impl Pipeline {
 
     fn exec(&mut self, exec: &Exec<'_>) {
         let (image, flags) = self.image_of_exec(exec);
-        let before = self.table.get(exec.previous).or_else(|| self.table.get(exec.parent));
+        let parent = self.parent_of_exec(exec);
+        let before = self.table.get(exec.previous).or_else(|| self.table.get(parent));
         let inherited = before
             .filter(|before| exec.cgroup_id == 0 || before.cgroup == exec.cgroup_id)
             .and_then(|before| before.container.clone());
         let pid = exec.process.pid;
         let entry = Entry {
             process: exec.process,
-            parent: exec.parent,
+            parent,
             start: self.clock.start(exec.process),
             image: Arc::new(image),
             container: self.container(exec.cgroup_id, exec.cgroup_name, pid, inherited),
@@ -262,7 +263,7 @@ impl Pipeline {
         self.insert(entry, Some(exec.previous));
         self.send(Pending {
             process: exec.process,
-            parent: exec.parent,
+            parent,
             body: Body::Exec(Box::new(process)),
             time: self.clock.monotonic(exec.header.time),
         });

@@ -155,6 +155,14 @@ impl WaitingEvents {
         self.attempts == 0 || self.given_up.contains(&process)
     }
 
+    /// No event needs to wait for this process: it will not come.
+    pub fn give_up(&mut self, process: Identity) {
+        if self.given_up.len() >= MAX_GIVEN_UP {
+            self.given_up.clear();
+        }
+        self.given_up.insert(process);
+    }
+
     /// Adds an event that misses `awaited`. Gives the events that have to be sent to make room.
     #[must_use]
     pub fn push(&mut self, event: Pending, awaited: Identity) -> Vec<Pending> {
@@ -215,10 +223,7 @@ impl WaitingEvents {
             None if !behind => pass.sent.push(waiting.event),
             Some(lacks) if !behind && waiting.attempts >= self.attempts => {
                 self.counters.failures += 1;
-                if self.given_up.len() >= MAX_GIVEN_UP {
-                    self.given_up.clear();
-                }
-                self.given_up.insert(lacks);
+                self.give_up(lacks);
                 pass.sent.push(waiting.event);
             }
             _ => {

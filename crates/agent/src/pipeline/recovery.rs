@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use compiler::base::record::{Flags, Identity};
+use compiler::base::record::{Exec, Flags, Identity};
 
 use super::Pipeline;
 use crate::cgroups::container::container_id;
@@ -58,6 +58,26 @@ impl Pipeline {
             nspid: 0,
         });
         true
+    }
+
+    /// The parent that an exec record names. If that is an image before it that no record announced, and
+    /// none will, the process that created this one stands in for it.
+    pub(super) fn parent_of_exec(&mut self, exec: &Exec<'_>) -> Identity {
+        let named = exec.parent;
+        let unannounced = named == exec.previous
+            && named.pid == exec.process.pid
+            && is_start_time(named)
+            && self.table.get(named).is_none();
+        if !unannounced {
+            return named;
+        }
+        match self.procfs.stat(named.pid).filter(|stat| stat.start == named.ktime) {
+            Some(stat) => self.identity_now(stat.ppid),
+            None => {
+                self.waiting.give_up(named);
+                named
+            }
+        }
     }
 
     fn is_current(&self, process: Identity) -> bool {

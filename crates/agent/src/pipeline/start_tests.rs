@@ -252,6 +252,32 @@ fn fork_of_a_lost_parent_shows_what_proc_says_of_it() {
 }
 
 #[test]
+fn exec_of_a_process_that_nobody_announced() {
+    let proc = Proc::new();
+    let (init, before) = (started(1, 1), started(20, 60));
+    proc.add(init, 0, "/sbin/init", b"init\0");
+    proc.add(before, 1, "/bin/after", b"after\0");
+    let tasks = [task(init, KERNEL, Flags::empty(), "init")];
+    let mut h = proc.harness();
+    h.pipeline.bootstrap(&tasks, &same(&tasks));
+    h.events();
+    h.exec_with(id(20, 90), before, before, |_| {});
+    let exec = h.exec_event();
+    assert_eq!(exec.process.unwrap().parent_exec_id, exec_id(init));
+    assert_eq!(exec.parent.unwrap().binary, "/sbin/init");
+    h.exit(id(20, 90), before, 0);
+    assert_eq!(h.exit_event().parent.unwrap().binary, "/sbin/init");
+
+    // One that has ended already: nothing tells who created it, and nothing will.
+    let before = started(21, 61);
+    h.exec_with(id(21, 91), before, before, |_| {});
+    let exec = h.exec_event();
+    assert_eq!(exec.parent.unwrap().exec_id, exec_id(before));
+    h.exit(id(21, 91), before, 0);
+    assert_eq!(h.exit_event().parent.unwrap().exec_id, exec_id(before));
+}
+
+#[test]
 fn after_a_loss_ended_processes_are_noticed() {
     let proc = Proc::new();
     let (init, gone, reused) = (started(1, 1), started(20, 60), started(21, 61));

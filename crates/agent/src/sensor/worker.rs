@@ -56,6 +56,7 @@ impl Worker {
                 kernel::memory::release();
             }
             if closed {
+                self.pipeline.finish();
                 return;
             }
         }
