@@ -21,6 +21,7 @@ pub(super) fn lower(func: &Function, options: &Options) -> VCode {
         code: VCode::default(),
         vregs: vec![None; func.values.len()],
         slots: vec![0; func.slots.len()],
+        uses: count_uses(func),
         line: None,
     };
     lowering.place_slots(&cfg);
@@ -43,6 +44,8 @@ struct Lowering<'a> {
     vregs: Vec<Option<VReg>>,
     /// Where each slot starts, relative to the frame pointer.
     slots: Vec<i32>,
+    /// How often each value is used.
+    uses: Vec<u32>,
     line: Option<LineId>,
 }
 
@@ -177,6 +180,7 @@ impl Lowering<'_> {
         let mut operands = Vec::with_capacity(6);
         match *op {
             Op::Alu { width, op, a, b } => {
+                let (a, b) = self.cheaper_order(op, a, b);
                 operands.push(VOperand::reg_use(self.get(a)));
                 let imm = self.operand(b, &mut operands);
                 self.reuse(result, 0, &mut operands);
@@ -228,6 +232,20 @@ impl Lowering<'_> {
             | Op::Map(_)
             | Op::MapValue { .. }
             | Op::FuncAddr(_) => {}
+        }
+    }
+
+    /// The result takes the place of the left operand: that should be the one not needed any more.
+    fn cheaper_order(&self, op: AluOp, a: Value, b: Operand) -> (Value, Operand) {
+        match b {
+            Operand::Value(right)
+                if op.is_commutative()
+                    && self.uses[a.index()] > 1
+                    && self.uses[right.index()] == 1 =>
+            {
+                (right, Operand::Value(a))
+            }
+            _ => (a, b),
         }
     }
 
@@ -337,6 +355,19 @@ impl Lowering<'_> {
         labels.sort_by_key(|(vreg, from, ..)| (vreg.vreg(), from.index()));
         self.code.labels = labels;
     }
+}
+
+fn count_uses(func: &Function) -> Vec<u32> {
+    let mut uses = vec![0; func.values.len()];
+    for block in func.block_ids() {
+        let data = func.block(block);
+        let insts = data.insts.iter().flat_map(|&inst| func.inst(inst).op.uses());
+        let own = data.end.iter().flat_map(Terminator::own_uses);
+        let targets = data.end.iter().flat_map(Terminator::targets);
+        let args = targets.flat_map(|target| target.args.iter().copied());
+        insts.chain(own).chain(args).for_each(|value| uses[value.index()] += 1);
+    }
+    uses
 }
 
 fn slot_of(op: &Op) -> Option<Slot> {

@@ -1,18 +1,18 @@
 //! From IR to instructions.
 //!
-//! 1. [`legalize`]: what the target lacks is expressed by what it has.
-//! 2. [`fold`] and [`dead`]: constants into immediates, known branches away, unused code away.
-//! 3. [`edge`]: edges that moves cannot be put on get a block of their own.
-//! 4. [`lower`]: two-operand instructions over virtual registers, with the calling convention's
+//! 1. `legalize`: what the target lacks is expressed by what it has.
+//! 2. `fold` and `dead`: constants into immediates, known branches away, unused code away.
+//! 3. `edge`: edges that moves cannot be put on get a block of their own.
+//! 4. `lower`: two-operand instructions over virtual registers, with the calling convention's
 //!    constraints; constants and addresses are made again at each use rather than kept.
-//! 5. [`allocate`]: registers by `regalloc2`, and the frame: slots from the top, spilled values below.
-//! 6. [`layout`]: blocks in order, jumps that reach.
+//! 5. `allocate`: registers by `regalloc2`, and the frame: slots from the top, spilled values below.
+//! 6. `layout`: blocks in order, jumps that reach.
 //!
 //! What the kernel's verifier knows of a value it knows of the register or stack slot that holds it,
 //! so nothing here may lose that: values move whole (64-bit moves, 8-byte stores to aligned slots, both
 //! of which the verifier tracks), a comparison is made on the value itself and never on a narrower
 //! copy, and when the register compared is only a copy of a spilled value, it is stored back behind the
-//! comparison (see [`allocate`]), because kernels before 6.8 do not carry bounds from a reloaded
+//! comparison (see `allocate`), because kernels before 6.8 do not carry bounds from a reloaded
 //! scalar over to the stack slot it came from.
 
 mod allocate;

@@ -302,6 +302,9 @@ impl FunctionBuilder {
     }
 
     /// `*(base + off) op= value`, atomically; returns the old value. U32 or U64.
+    ///
+    /// Not for memory of this function's stack: Linux 6.18 does not follow results of atomics back to
+    /// stack slots (`backtrack_insn`), and can take a branch on such a result for known.
     pub fn atomic_fetch(
         &mut self,
         op: AtomicOp,

@@ -1,5 +1,6 @@
 //! Tests that look into the crate: random programs, golden files, limits.
 
+mod far;
 mod generate;
 mod interpret;
 mod machine;

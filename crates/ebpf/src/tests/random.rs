@@ -84,7 +84,7 @@ fn check(cases: u32, length: usize, property: impl Fn(Vec<u8>, Vec<u32>) -> bool
 
 #[test]
 fn compiled_programs_do_what_their_ir_says() {
-    check(400, 1200, |bytes, input| {
+    check(150, 1200, |bytes, input| {
         let module = module(&bytes, ALL);
         let context = context(&input);
         let expected = interpret::run(&module, &context);
@@ -102,7 +102,7 @@ fn compiled_programs_do_what_their_ir_says() {
 
 #[test]
 fn rbpf_agrees() {
-    check(300, 800, |bytes, input| {
+    check(150, 800, |bytes, input| {
         let module = module(&bytes, RBPF);
         let mut context = context(&input);
         let expected = interpret::run(&module, &context);
@@ -118,7 +118,7 @@ fn rbpf_agrees() {
 
 #[test]
 fn passes_keep_the_meaning_of_ir() {
-    check(300, 1500, |bytes, input| {
+    check(150, 1500, |bytes, input| {
         let module = module(&bytes, ALL);
         let context = context(&input);
         let expected = interpret::run(&module, &context);
