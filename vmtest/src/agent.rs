@@ -14,6 +14,9 @@ use nix::unistd::Pid;
 use crate::event::{Event, Events};
 use crate::lab::{Done, Lab, run, within};
 
+/// What the log says when it is ready.
+const READY: &str = "Tetragon is ready";
+
 /// Emulation is slow; on the host the time to readiness is tested by itself.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
@@ -87,10 +90,11 @@ impl Agent {
         })
     }
 
-    /// Waits until it answers.
+    /// Waits until it sees processes and answers. It listens before the former, so that no listener
+    /// misses the first events.
     pub(crate) fn wait_until_ready(&mut self) -> Result<()> {
         let socket = self.socket();
-        while UnixStream::connect(&socket).is_err() {
+        while !self.log().contains(READY) || UnixStream::connect(&socket).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the agent ended with {status}:\n{}", self.log());
             }

@@ -174,9 +174,11 @@ fn run_one(test: &Test, directory: &Path) -> Result<Outcome> {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    // Whatever the test left behind, and itself if it still runs. An error means: nothing there.
-    let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
-    child.wait()?;
+    if status.is_none() {
+        child.kill()?;
+        child.wait()?;
+    }
+    kill_group(Pid::from_raw(child.id().cast_signed()));
     let ended = match status {
         Some(status) if status.success() => return Ok(Outcome::Passed),
         Some(status) => ended(status),
@@ -184,6 +186,16 @@ fn run_one(test: &Test, directory: &Path) -> Result<Outcome> {
     };
     let output = fs::read(&output_path)?;
     Ok(Outcome::Failed(format!("{}{ended}", String::from_utf8_lossy(&output))))
+}
+
+/// Kills whatever a test left behind and waits for its end: an agent that still lets go of its
+/// programs would be in the way of the next.
+fn kill_group(group: Pid) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // An error means that nobody is there.
+    while killpg(group, Signal::SIGKILL).is_ok() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn ended(status: ExitStatus) -> String {

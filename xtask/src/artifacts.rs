@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::debian;
 
@@ -58,14 +58,13 @@ fn executable(message: &str) -> Result<Option<Binary>> {
 /// itself: the agent, the command line, the tests, and busybox for a shell. Debug information is
 /// left out, which makes VMs boot faster. Returns the directory.
 pub(crate) fn stage(root: &Path) -> Result<PathBuf> {
-    let mut binaries = build(root, &["vmtest"])?;
+    let mut binaries = build(root, &["agent", "tetra", "vmtest"])?;
     binaries.push(Binary { name: "busybox".to_owned(), path: busybox(root)? });
     let stage = root.join("build/stage/bin");
     fs::create_dir_all(&stage)?;
     for name in ["tetragon", "tetra", "vmtest", "busybox"] {
         let Some(binary) = binaries.iter().find(|binary| binary.name == name) else {
-            eprintln!("warning: the build gave no executable {name}");
-            continue;
+            bail!("the build gave no executable {name}");
         };
         let staged = stage.join(name);
         // A new file: the old one may be running.

@@ -104,7 +104,8 @@ fn of_a_fork(lab: &Lab) -> Result<()> {
 fn of_an_older_process(lab: &Lab) -> Result<()> {
     let tool = lab.tool("tool")?;
     let mut older = Guard(Command::new(&tool).args(["tool", "sleep", "60000"]).spawn()?);
-    let agent = lab.agent(&[])?;
+    let mut agent = lab.agent(&[])?;
+    agent.wait_for("it is told of", |events| !events.execs_of(&tool).is_empty())?;
     older.0.kill()?;
     older.0.wait()?;
     let events = agent.finish()?;
