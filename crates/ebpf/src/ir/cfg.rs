@@ -11,10 +11,13 @@ pub(crate) struct Cfg {
     /// Reachable blocks in reverse postorder: the entry first, a block before what it dominates, the
     /// `otherwise` side of a branch before its `then` side.
     pub(crate) order: Vec<Block>,
-    /// For each reachable block but the entry, the closest block that every path to it passes.
-    idom: Vec<Option<Block>>,
     /// Position in `order`; `usize::MAX` for the unreachable.
     position: Vec<usize>,
+    /// For each reachable block but the entry, the closest block that every path to it passes.
+    idom: Vec<Option<Block>>,
+    /// When a walk over the tree of dominators comes to a block and when it leaves it: a block
+    /// dominates those that it comes to in between.
+    visit: Vec<(usize, usize)>,
 }
 
 impl Cfg {
@@ -29,8 +32,10 @@ impl Cfg {
                 preds[target.block.index()].push(block);
             }
         }
-        let mut cfg = Self { preds, order, idom: vec![None; count], position };
+        let (idom, visit) = (vec![None; count], vec![(0, 0); count]);
+        let mut cfg = Self { preds, order, position, idom, visit };
         cfg.find_dominators();
+        cfg.number_dominators();
         cfg
     }
 
@@ -40,14 +45,8 @@ impl Cfg {
 
     /// Whether every path from the entry to `b` passes `a`. Both must be reachable.
     pub(crate) fn dominates(&self, a: Block, b: Block) -> bool {
-        let mut at = b;
-        while self.position[at.index()] > self.position[a.index()] {
-            match self.idom[at.index()] {
-                Some(up) => at = up,
-                None => return false,
-            }
-        }
-        at == a
+        let (come, leave) = self.visit[a.index()];
+        (come..leave).contains(&self.visit[b.index()].0)
     }
 
     /// Cooper, Harvey, Kennedy: "A Simple, Fast Dominance Algorithm".
@@ -57,7 +56,9 @@ impl Cfg {
             changed = false;
             for &block in self.order.iter().skip(1) {
                 let mut idom = None;
-                for &pred in &self.preds[block.index()] {
+                // From the last in order to the first: walks up the tree then stay short where many
+                // blocks of a long chain go to one.
+                for &pred in self.preds[block.index()].iter().rev() {
                     let known = pred == Function::ENTRY || self.idom[pred.index()].is_some();
                     if known {
                         idom = Some(idom.map_or(pred, |other| self.common(pred, other)));
@@ -68,6 +69,30 @@ impl Cfg {
                     changed = true;
                 }
             }
+        }
+    }
+
+    /// Numbers the tree of dominators. A block comes behind its dominators in `order`, so sizes of
+    /// subtrees add up backwards, and numbers follow forwards.
+    fn number_dominators(&mut self) {
+        let mut size = vec![1; self.idom.len()];
+        for &block in self.order.iter().rev() {
+            if let Some(up) = self.idom[block.index()] {
+                size[up.index()] += size[block.index()];
+            }
+        }
+        let mut next = vec![0; self.idom.len()];
+        for &block in &self.order {
+            let come = match self.idom[block.index()] {
+                Some(up) => next[up.index()],
+                None => 0,
+            };
+            let leave = come + size[block.index()];
+            if let Some(up) = self.idom[block.index()] {
+                next[up.index()] = leave;
+            }
+            next[block.index()] = come + 1;
+            self.visit[block.index()] = (come, leave);
         }
     }
 
