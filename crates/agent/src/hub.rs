@@ -4,13 +4,14 @@
 //! listener's events only, which are counted, logged, and told to the listener as an `events_lost`
 //! event as soon as it reads again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use api::tetragon::{EventType, GetEventsResponse};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 
@@ -22,6 +23,10 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// A listener that stays behind is told of its losses at most this often, so that the telling
 /// does not take the room of what it could still read.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most bytes, as protobuf has them, that wait for one listener, however few events that is: one
+/// event may carry hundreds of kilobytes of arguments.
+const MAX_BYTES: usize = 16 << 20;
 
 /// What `EventsLost.ring` says of a listener's queue.
 const QUEUE: &str = "listener";
@@ -47,8 +52,14 @@ struct Outlets {
 /// The hub's end of a listener's queue.
 struct Outlet {
     wants: Wants,
-    sender: mpsc::Sender<Arc<GetEventsResponse>>,
+    sender: mpsc::Sender<Queued>,
     listener: Arc<Listener>,
+}
+
+/// An event in a queue, with its size in bytes as protobuf.
+struct Queued {
+    event: Arc<GetEventsResponse>,
+    bytes: usize,
 }
 
 /// Which kinds of events a listener wants. Runs on the publishing thread.
@@ -57,6 +68,8 @@ pub type Wants = Box<dyn Fn(EventType) -> bool + Send + Sync>;
 /// What both ends of a queue know.
 struct Listener {
     name: String,
+    /// Bytes in the queue.
+    bytes: AtomicUsize,
     /// Lost and not told yet.
     untold: AtomicU64,
     log: Mutex<LossLog>,
@@ -88,9 +101,9 @@ impl Hub {
         if outlets.list.is_empty() {
             return;
         }
-        let kind = event.event_type();
+        let (kind, bytes) = (event.event_type(), event.encoded_len());
         for outlet in outlets.list.iter().filter(|outlet| (outlet.wants)(kind)) {
-            match outlet.sender.try_send(Arc::clone(&event)) {
+            match outlet.try_send(Queued { event: Arc::clone(&event), bytes }) {
                 // A closed queue belongs to a listener that is just leaving.
                 Ok(()) | Err(TrySendError::Closed(_)) => {}
                 Err(TrySendError::Full(_)) => {
@@ -105,7 +118,7 @@ impl Hub {
     pub fn subscribe(self: &Arc<Self>, name: String, wants: Wants) -> Subscription {
         let (sender, receiver) = mpsc::channel(self.capacity);
         let listener =
-            Arc::new(Listener { name, untold: AtomicU64::new(0), log: Mutex::default() });
+            Arc::new(Listener { name, bytes: 0.into(), untold: 0.into(), log: Mutex::default() });
         let mut outlets = self.outlets.write().unwrap_or_else(PoisonError::into_inner);
         if !outlets.closed {
             outlets.list.push(Outlet { wants, sender, listener: Arc::clone(&listener) });
@@ -147,6 +160,22 @@ impl Hub {
     }
 }
 
+impl Outlet {
+    fn try_send(&self, queued: Queued) -> Result<(), TrySendError<Queued>> {
+        // Only the reader makes it smaller meanwhile, so the bound holds. It says nothing about other
+        // memory: relaxed is enough.
+        let waiting = self.listener.bytes.load(Ordering::Relaxed);
+        if waiting > 0 && waiting + queued.bytes > MAX_BYTES {
+            return Err(TrySendError::Full(queued));
+        }
+        let bytes = queued.bytes;
+        self.listener.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.sender.try_send(queued).inspect_err(|_| {
+            self.listener.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        })
+    }
+}
+
 impl Listener {
     /// Counts one lost event, and logs the first and then what gathered in an interval.
     fn lose(&self) {
@@ -177,7 +206,7 @@ impl Listener {
 pub struct Subscription {
     hub: Arc<Hub>,
     listener: Arc<Listener>,
-    receiver: mpsc::Receiver<Arc<GetEventsResponse>>,
+    receiver: mpsc::Receiver<Queued>,
     told: Option<Instant>,
 }
 
@@ -192,9 +221,9 @@ impl Subscription {
         if let Some(loss) = self.loss() {
             return Poll::Ready(Some(loss));
         }
-        let event = ready!(self.receiver.poll_recv(context));
+        let queued = ready!(self.receiver.poll_recv(context));
         // What was lost just before the end has to be told too.
-        Poll::Ready(event.or_else(|| self.loss()))
+        Poll::Ready(queued.map(|queued| self.taken(queued)).or_else(|| self.loss()))
     }
 
     /// The next event if there is one now. `Err` as [`Subscription::next`]'s `None`.
@@ -203,7 +232,7 @@ impl Subscription {
             return Ok(Some(loss));
         }
         match self.receiver.try_recv() {
-            Ok(event) => Ok(Some(event)),
+            Ok(queued) => Ok(Some(self.taken(queued))),
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => self.loss().map(Some).ok_or(Ended),
         }
@@ -227,6 +256,11 @@ impl Subscription {
             }
             std::thread::park_timeout(left);
         }
+    }
+
+    fn taken(&self, queued: Queued) -> Arc<GetEventsResponse> {
+        self.listener.bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
+        queued.event
     }
 
     /// The event that tells of losses, when it is time to.
@@ -308,6 +342,23 @@ mod tests {
         assert_eq!(drain(&mut slow), (4, Vec::new()));
         hub.publish(exec());
         assert_eq!(drain(&mut slow), (1, Vec::new()));
+    }
+
+    #[test]
+    fn few_large_events_fill_a_queue_too() {
+        let hub = Hub::new(1000, Envelope::default());
+        let mut reader = hub.subscribe("reader".into(), Box::new(|_| true));
+        let large = || {
+            let arguments = "x".repeat(MAX_BYTES / 4);
+            let process = Some(api::tetragon::Process { arguments, ..Default::default() });
+            let exec = ProcessExec { process, ..Default::default() };
+            Arc::new(Envelope::default().wrap(Event::ProcessExec(exec)))
+        };
+        (0..10).for_each(|_| hub.publish(large()));
+        let (read, lost) = drain(&mut reader);
+        assert_eq!((read, lost[0].count), (3, 7));
+        hub.publish(large());
+        assert_eq!(drain(&mut reader), (1, Vec::new()));
     }
 
     #[test]

@@ -82,8 +82,14 @@ impl Pipeline {
         None
     }
 
+    /// What it makes sense to wait for. The ring is in order, so a record that has not come before the
+    /// one that needs it was lost; if the kernel side says that the image does not run any more either,
+    /// nothing can ever tell of it.
     fn awaited(&mut self, process: Identity) -> Option<Identity> {
-        self.missing(process).filter(|&missing| !self.waiting.gave_up(missing))
+        let missing = self.missing(process)?;
+        let gone = !self.starting
+            && self.lookup.as_ref().is_some_and(|lookup| lookup(missing.pid) != Some(missing));
+        (!gone && !self.waiting.gave_up(missing)).then_some(missing)
     }
 
     /// What has to come before this process can be shown: itself, or, if only its fork is known, the
