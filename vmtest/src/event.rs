@@ -1,14 +1,22 @@
 //! Events as the agent exports them: JSON objects, looked at by path.
 
+use std::fmt;
+
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// One event.
-#[derive(Clone, Debug)]
+/// One event. Its debug form is its JSON.
+#[derive(Clone)]
 pub(crate) struct Event {
     kind: String,
     body: Value,
     whole: Value,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.whole)
+    }
 }
 
 /// What is not there.

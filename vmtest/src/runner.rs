@@ -17,6 +17,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, geteuid};
 
+use crate::init::IN_VM;
 use crate::lab::Lab;
 use crate::test::{Test, in_vm};
 use crate::tests::all;
@@ -155,8 +156,10 @@ fn run_one(test: &Test, directory: &Path) -> Result<Outcome> {
     let output = File::create(&output_path)?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["one", test.name])
-        // Errors tell where they come from; traces of each would be noise.
-        .env("RUST_LIB_BACKTRACE", "0")
+        // The same everywhere.
+        .env_clear()
+        .envs(std::env::var(IN_VM).map(|value| (IN_VM, value)))
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .arg(directory)
         .process_group(0)
         .stdin(Stdio::null())

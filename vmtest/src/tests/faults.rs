@@ -83,7 +83,7 @@ fn wrong_settings(lab: &Lab) -> Result<()> {
         ("--event-queue-size=many", "event-queue-size"),
         (settings.as_str(), "event-queue-size"),
         (missing.as_str(), "missing"),
-        (directory.as_str(), "settings"),
+        (directory.as_str(), "export-filename"),
         ("--server-address=nonsense", "nonsense"),
         ("--btf=/dev/null", "/dev/null"),
     ] {
