@@ -14,7 +14,6 @@ mod variable;
 pub(crate) mod verify;
 
 pub use builder::FunctionBuilder;
-pub(crate) use entity::Inst;
-pub use entity::{Block, FuncId, LineId, MapRef, Slot, Value, Var};
+pub use entity::{Block, FuncId, Inst, LineId, MapRef, Slot, Value, Var};
 pub use function::{Function, Kfunc, Operand};
 pub use module::Module;
