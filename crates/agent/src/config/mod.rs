@@ -74,6 +74,8 @@ pub struct ProcessConfig {
     pub filter_environment: Vec<String>,
     /// Where user names come from.
     pub username_metadata: UsernameMetadata,
+    /// JSON filters for what to hide in arguments and environment; they can be parsed.
+    pub redaction_filters: String,
     /// Bytes of arguments, and as many of environment, that are captured of one exec.
     pub exec_data_max_size: u64,
     /// How often an event waits for what is not known yet.

@@ -7,6 +7,7 @@ use super::Kind::{self, Bool, Duration, Int, Str, Strings, Uint};
 use super::duration::SECOND;
 use super::{Checked, Complaint, Config, Flag, Listen, UsernameMetadata, size};
 use crate::logging::{Format, Level};
+use crate::redaction::Redaction;
 use std::path::PathBuf;
 use std::time::Duration as StdDuration;
 
@@ -416,7 +417,16 @@ pub static FLAGS: &[Flag] = &[
     flag(
         "redaction-filters",
         "JSON filters, one a line, for what to hide in arguments and environment",
-        Str("", NotYet),
+        Str(
+            "",
+            Sets(|c, v| {
+                if let Err(error) = Redaction::parse(&v) {
+                    return Err(Wrong(format!("cannot be used: {error}")));
+                }
+                c.process.redaction_filters = v;
+                OK
+            }),
+        ),
     ),
     flag("release-pinned-bpf", "Remove pins that an earlier agent left", Bool(true, NotYet)),
     flag("retprobes-cache-size", "Entries of the cache of pending calls", Int(4096, NotYet)),

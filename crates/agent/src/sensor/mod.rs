@@ -51,6 +51,9 @@ pub enum SensorError {
     /// The host's /proc.
     #[error("{0}")]
     Host(#[from] crate::procfs::HostError),
+    /// The redaction filters.
+    #[error("{0}")]
+    Redaction(#[from] crate::redaction::RedactionError),
     /// A thread could not be started.
     #[error("cannot start thread {name}: {error}")]
     Thread {

@@ -8,6 +8,7 @@ use crate::cgroups::Hierarchy;
 use crate::config::{Config, RingConfig, UsernameMetadata};
 use crate::pipeline::PipelineConfig;
 use crate::procfs::Procfs;
+use crate::redaction::Redaction;
 
 /// Ring of process records: room for 3,000 execs with usual arguments.
 const BASE_RING: u32 = 2 << 20;
@@ -64,6 +65,7 @@ pub(super) fn pipeline(
         environment: process.enable_environment,
         environment_only: process.filter_environment.iter().cloned().collect(),
         usernames: process.username_metadata == UsernameMetadata::Unix,
+        redaction: Redaction::parse(&process.redaction_filters)?,
         max_text: process.exec_data_max_size,
         ..PipelineConfig::default()
     })
