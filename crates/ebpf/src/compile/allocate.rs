@@ -5,8 +5,8 @@
 //! in which the verifier tracks what is in them.
 //!
 //! Bounds of spilled values: when a value lives on the stack, a comparison works on a copy loaded into a
-//! register. Since 6.8 (`assign_scalar_id_before_mov` at spills) the verifier knows that the two are
-//! the same and narrows both; before, it narrows only the copy. Therefore, where a comparison leads, the
+//! register. Newer kernels ("bpf: Assign ID to scalars on spill") know that the two are the same and
+//! narrow both; older ones, 6.1 for one, narrow only the copy. Therefore, where a comparison leads, the
 //! copy is stored back to where the value lives: the same number, but with its bounds. Where the value
 //! lives there, the allocator tells (`debug_value_labels`).
 

@@ -12,7 +12,7 @@
 //! so nothing here may lose that: values move whole (64-bit moves, 8-byte stores to aligned slots, both
 //! of which the verifier tracks), a comparison is made on the value itself and never on a narrower
 //! copy, and when the register compared is only a copy of a spilled value, it is stored back behind the
-//! comparison (see `allocate`), because kernels before 6.8 do not carry bounds from a reloaded
+//! comparison (see `allocate`), because older kernels (6.1 for one) do not carry bounds from a reloaded
 //! scalar over to the stack slot it came from.
 
 mod allocate;
