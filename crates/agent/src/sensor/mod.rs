@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use api::tetragon::{DumpProcessCacheReqArgs, ProcessInternal};
 use compiler::base::Base;
-use kernel::btf::Btf;
 use kernel::features::Features;
 use kernel::ringbuf::{RingBuffer, RingSet};
 
@@ -48,6 +47,12 @@ pub enum SensorError {
     /// The ring.
     #[error("cannot read the ring of process records: {0}")]
     Ring(#[from] kernel::Error),
+    /// A ring larger than there can be.
+    #[error("--rb-size and --rb-size-total ask for a ring of {asked} bytes; 2 GiB is the most")]
+    RingSize {
+        /// Bytes in all.
+        asked: u64,
+    },
     /// The host's /proc.
     #[error("{0}")]
     Host(#[from] crate::procfs::HostError),
@@ -97,10 +102,10 @@ impl Shared {
 impl Sensor {
     /// Makes and loads the base programs for the running kernel; nothing runs yet.
     pub fn load(config: &Config) -> Result<Self, SensorError> {
-        let btf = Btf::vmlinux(config.btf.as_slice())?;
+        let btf = plan::btf(config.btf.as_deref())?;
         let hierarchy = Hierarchy::detect(&config.procfs);
         let options = plan::options(&btf, config, &hierarchy)?;
-        let base = Base::load(&btf, &options, plan::rings(&config.ring))?;
+        let base = Base::load(&btf, &options, plan::rings(&config.ring)?)?;
         tracing::info!(
             kernel_memory = base.memory_bytes()?,
             ring = base.ring().max_entries(),
@@ -199,7 +204,7 @@ impl Inspect for Shared {
 
     fn probes(&self) -> Vec<(String, bool)> {
         // Not kept: it is asked for rarely, and the kernel's BTF takes 5 MB.
-        let btf = match Btf::vmlinux(self.btf_file.as_slice()) {
+        let btf = match plan::btf(self.btf_file.as_deref()) {
             Ok(btf) => btf,
             Err(error) => {
                 tracing::warn!(%error, "cannot probe the kernel's features");

@@ -1,7 +1,8 @@
 //! From the configuration to what the base programs and the pipeline are told.
 
 use compiler::base::{CgroupOf, Options, Rings};
-use kernel::btf::Btf;
+use kernel::btf::{Btf, BtfError};
+use std::path::Path;
 
 use super::SensorError;
 use crate::cgroups::Hierarchy;
@@ -14,10 +15,16 @@ use crate::redaction::Redaction;
 const BASE_RING: u32 = 2 << 20;
 /// Ring of what policies observe.
 const OBSERVATION_RING: u32 = 1 << 20;
-/// The kernel takes rings of whole pages; 64 KiB is a page on every architecture.
+/// The kernel takes rings of whole pages.
 const SMALLEST_RING: u64 = 1 << 12;
-/// Largest power of two of bytes that a ring's size can say.
+/// A ring's size is a power of two in 32 bits.
 const LARGEST_RING: u64 = 1 << 31;
+
+/// The types of the running kernel: from the file that is named, else from the kernel. A file that is
+/// named must be usable.
+pub(super) fn btf(file: Option<&Path>) -> Result<Btf, BtfError> {
+    file.map_or_else(|| Btf::vmlinux::<&Path>(&[]), Btf::from_file)
+}
 
 pub(super) fn options(
     btf: &Btf,
@@ -32,15 +39,18 @@ pub(super) fn options(
 }
 
 /// Sizes of the rings: as asked, rounded up to a power of two.
-pub(super) fn rings(config: &RingConfig) -> Rings {
+pub(super) fn rings(config: &RingConfig) -> Result<Rings, SensorError> {
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
     let asked = match (config.size_total, config.size_per_cpu) {
-        (0, 0) => return Rings { base: BASE_RING, observation: OBSERVATION_RING },
+        (0, 0) => return Ok(Rings { base: BASE_RING, observation: OBSERVATION_RING }),
         (0, per_cpu) => per_cpu.saturating_mul(cpus),
         (total, _) => total,
     };
-    let size = asked.clamp(SMALLEST_RING, LARGEST_RING).next_power_of_two() as u32;
-    Rings { base: size, observation: size }
+    if asked > LARGEST_RING {
+        return Err(SensorError::RingSize { asked });
+    }
+    let size = asked.max(SMALLEST_RING).next_power_of_two() as u32;
+    Ok(Rings { base: size, observation: size })
 }
 
 pub(super) fn pipeline(
@@ -78,12 +88,13 @@ mod tests {
     #[test]
     fn rings_are_powers_of_two_of_what_was_asked() {
         let of = |size_per_cpu, size_total| {
-            rings(&RingConfig { size_per_cpu, size_total, queue_size: 0 }).base
+            rings(&RingConfig { size_per_cpu, size_total, queue_size: 0 }).unwrap().base
         };
         assert_eq!(of(0, 0), BASE_RING);
         assert_eq!(of(0, 100_000), 131_072);
         assert_eq!(of(0, 1), 4096);
-        assert_eq!(of(0, u64::MAX), 1 << 31);
+        let too_large = RingConfig { size_total: u64::MAX, ..RingConfig::default() };
+        assert!(rings(&too_large).is_err());
         let cpus = std::thread::available_parallelism().unwrap().get() as u32;
         assert_eq!(of(65_536, 0), (65_536 * cpus).next_power_of_two());
     }
