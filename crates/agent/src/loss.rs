@@ -37,6 +37,8 @@ pub struct CpuLosses {
 pub struct KernelLosses {
     /// By CPU number.
     pub cpus: Vec<CpuLosses>,
+    /// Times that the kernel did not run a program, because it was running on that CPU already.
+    pub missed_runs: u64,
 }
 
 /// Sums over all CPUs, since the start.
@@ -48,6 +50,8 @@ pub struct Counters {
     pub ring_full: [u64; kind::COUNT as usize],
     /// Of these, records that arrived but could not be read.
     pub undecodable: u64,
+    /// Of these, records that were not made, because the kernel did not run the program.
+    pub missed_runs: u64,
     /// Records that arrived behind a later one of the same CPU.
     pub reordered: u64,
     /// Processes for which no state could be allocated.
@@ -59,15 +63,15 @@ pub struct Counters {
 /// Losses of one CPU in one burst.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// CPU.
-    pub cpu: u32,
+    /// CPU, where that is known.
+    pub cpu: Option<u32>,
     /// Records lost.
     pub count: u64,
     /// Why.
     pub cause: &'static str,
-    /// Sequence number of the first of them.
+    /// Sequence number of the first of them; 0 if they have none.
     pub first: u64,
-    /// Sequence number of the last of them.
+    /// Sequence number of the last of them; 0 if they have none.
     pub last: u64,
 }
 
@@ -113,6 +117,8 @@ pub struct Losses {
     cpus: Vec<Cpu>,
     since: Option<Instant>,
     kernel: Counters,
+    reported_missed_runs: u64,
+    logged_states: Option<Instant>,
     reordered: u64,
     logged: Option<Instant>,
     unlogged: u64,
@@ -171,7 +177,27 @@ impl Losses {
                 }
             }
         }
+        sums.missed_runs = losses.missed_runs;
+        if sums.missed_runs > self.reported_missed_runs {
+            self.since.get_or_insert(now);
+        }
+        self.log_states(sums, now);
         self.kernel = sums;
+    }
+
+    /// Says when states could not be kept: no record is lost, but identities are less exact.
+    fn log_states(&mut self, sums: Counters, now: Instant) {
+        let (before, after) =
+            (self.kernel.no_state + self.kernel.no_handover, sums.no_state + sums.no_handover);
+        let due = self.logged_states.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
+        if after > before && due {
+            self.logged_states = Some(now);
+            tracing::warn!(
+                not_allocated = sums.no_state,
+                not_handed_over = sums.no_handover,
+                "the kernel could not keep the state of some processes; their parents may be wrong"
+            );
+        }
     }
 
     /// Whether losses wait to be reported.
@@ -206,7 +232,13 @@ impl Losses {
             });
             cpu.reported = cpu.total();
             cpu.reported_undecodable = cpu.undecodable;
-            losses.push(Loss { cpu: number as u32, count, cause, first, last });
+            losses.push(Loss { cpu: Some(number as u32), count, cause, first, last });
+        }
+        let missed = self.kernel.missed_runs.saturating_sub(self.reported_missed_runs);
+        if missed > 0 {
+            self.reported_missed_runs = self.kernel.missed_runs;
+            let cause = "program was not run";
+            losses.push(Loss { cpu: None, count: missed, cause, first: 0, last: 0 });
         }
         self.unlogged += losses.iter().map(|loss| loss.count).sum::<u64>();
         self.log(now);
@@ -223,7 +255,7 @@ impl Losses {
     /// Sums since the start.
     pub fn counters(&self) -> Counters {
         Counters {
-            lost: self.cpus.iter().map(Cpu::total).sum(),
+            lost: self.cpus.iter().map(Cpu::total).sum::<u64>() + self.kernel.missed_runs,
             undecodable: self.cpus.iter().map(|cpu| cpu.undecodable).sum(),
             reordered: self.reordered,
             ..self.kernel
@@ -249,6 +281,7 @@ impl Losses {
             lost_in_all = counters.lost,
             ring_full_in_all = by_kind.join(" "),
             undecodable_in_all = counters.undecodable,
+            not_run_in_all = counters.missed_runs,
             "base records were lost; raise --rb-size-total if this happens again"
         );
         self.logged = Some(now);
@@ -281,7 +314,7 @@ mod tests {
         let mut cpu = CpuLosses::default();
         cpu.ring_full[kind::EXEC as usize] = exec;
         cpu.ring_full[kind::FORK as usize] = fork;
-        KernelLosses { cpus: vec![cpu] }
+        KernelLosses { cpus: vec![cpu], missed_runs: 0 }
     }
 
     #[test]
@@ -305,17 +338,29 @@ mod tests {
         assert_eq!(
             losses.report(now + QUIET),
             [
-                Loss { cpu: 0, count: 3, cause, first: 2, last: 6 },
-                Loss { cpu: 2, count: 2, cause, first: 1, last: 2 },
+                Loss { cpu: Some(0), count: 3, cause, first: 2, last: 6 },
+                Loss { cpu: Some(2), count: 2, cause, first: 1, last: 2 },
             ]
         );
         assert_eq!(losses.report(now + 9 * QUIET), []);
         arrive(&mut losses, 0, &[9], now);
         assert_eq!(
             losses.report(now + QUIET),
-            [Loss { cpu: 0, count: 1, cause, first: 8, last: 8 }]
+            [Loss { cpu: Some(0), count: 1, cause, first: 8, last: 8 }]
         );
         assert_eq!(losses.counters().lost, 6);
+    }
+
+    #[test]
+    fn programs_that_were_not_run_are_losses() {
+        let (mut losses, now) = (Losses::default(), Instant::now());
+        losses.kernel(&KernelLosses { missed_runs: 2, ..KernelLosses::default() }, now);
+        let cause = "program was not run";
+        let expected = Loss { cpu: None, count: 2, cause, first: 0, last: 0 };
+        assert_eq!(losses.report(now + QUIET), [expected]);
+        losses.kernel(&KernelLosses { missed_runs: 2, ..KernelLosses::default() }, now);
+        assert_eq!(losses.report(now + 9 * QUIET), []);
+        assert_eq!(losses.counters().lost, 2);
     }
 
     #[test]
@@ -324,7 +369,10 @@ mod tests {
         arrive(&mut losses, 0, &[1, 2], now);
         losses.kernel(&counted(2, 1), now);
         let reported = losses.report(now + QUIET);
-        assert_eq!(reported, [Loss { cpu: 0, count: 3, cause: "ring full", first: 3, last: 5 }]);
+        assert_eq!(
+            reported,
+            [Loss { cpu: Some(0), count: 3, cause: "ring full", first: 3, last: 5 }]
+        );
         arrive(&mut losses, 0, &[6, 7], now);
         assert_eq!(losses.report(now + QUIET), [], "the same ones");
         losses.kernel(&counted(2, 1), now);

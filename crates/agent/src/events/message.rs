@@ -100,7 +100,7 @@ impl Messages {
             ring: "base".to_owned(),
             count: loss.count,
             cause: loss.cause.to_owned(),
-            cpu: Some(loss.cpu),
+            cpu: loss.cpu,
             first_seq: loss.first,
             last_seq: loss.last,
         };

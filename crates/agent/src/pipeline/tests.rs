@@ -615,7 +615,7 @@ fn gaps_and_counters_make_one_loss_event() {
     h.fork(id(10, 2), init);
     let mut cpu = CpuLosses::default();
     cpu.ring_full[kind::EXEC as usize] = 3;
-    h.pipeline.kernel_losses(&KernelLosses { cpus: vec![cpu] });
+    h.pipeline.kernel_losses(&KernelLosses { cpus: vec![cpu], missed_runs: 0 });
     h.pass(Duration::from_millis(1));
     assert!(h.events().is_empty(), "the burst may go on");
     h.pass(Duration::from_millis(200));
@@ -629,7 +629,7 @@ fn gaps_and_counters_make_one_loss_event() {
     assert!(h.events().is_empty());
     // One at the end, which no record follows.
     cpu.ring_full[kind::EXIT as usize] = 1;
-    h.pipeline.kernel_losses(&KernelLosses { cpus: vec![cpu] });
+    h.pipeline.kernel_losses(&KernelLosses { cpus: vec![cpu], missed_runs: 0 });
     h.pass(Duration::from_millis(200));
     let Some(Event::EventsLost(lost)) = h.events().remove(0).event else { panic!() };
     assert_eq!((lost.count, lost.first_seq), (1, 6));

@@ -62,19 +62,18 @@ impl Worker {
         }
     }
 
+    fn kernel_losses(&self) -> Result<KernelLosses, compiler::Error> {
+        let cpus = self.base.losses()?.into_iter().map(|cpu| CpuLosses {
+            ring_full: cpu.lost,
+            no_state: cpu.no_state,
+            no_handover: cpu.no_handover,
+        });
+        Ok(KernelLosses { cpus: cpus.collect(), missed_runs: self.base.missed_runs()? })
+    }
+
     fn tick(&mut self, now: Instant) {
-        match self.base.losses() {
-            Ok(cpus) => {
-                let cpus = cpus
-                    .iter()
-                    .map(|cpu| CpuLosses {
-                        ring_full: cpu.lost,
-                        no_state: cpu.no_state,
-                        no_handover: cpu.no_handover,
-                    })
-                    .collect();
-                self.pipeline.kernel_losses(&KernelLosses { cpus });
-            }
+        match self.kernel_losses() {
+            Ok(losses) => self.pipeline.kernel_losses(&losses),
             Err(error) => self.shared.fail(format!("cannot read the loss counters: {error}")),
         }
         self.pipeline.tick(now);

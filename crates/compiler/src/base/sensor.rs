@@ -145,6 +145,16 @@ impl Base {
             .collect())
     }
 
+    /// Times that the kernel did not run a program because it was running on that CPU already
+    /// (Linux 5.12 counts them, `bpf_prog_inc_misses_counter()`).
+    pub fn missed_runs(&self) -> Result<u64, Error> {
+        let mut sum = 0;
+        for (_, program) in &self.programs {
+            sum += program.statistics()?.recursion_misses;
+        }
+        Ok(sum)
+    }
+
     /// Bytes of kernel memory that the maps take.
     pub fn memory_bytes(&self) -> Result<u64, Error> {
         let mut sum = 0;
