@@ -1,5 +1,7 @@
 //! The base programs on the running kernel. Needs root; skipped, with a word, without it.
 
+#![allow(clippy::unwrap_used)] // also in functions that tests share
+
 use compiler::base::record::{Flags, Record};
 use compiler::base::{Base, CgroupOf, Options, Rings};
 use kernel::btf::{Btf, KERNEL_BTF};
