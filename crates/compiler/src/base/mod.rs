@@ -1,7 +1,7 @@
 //! The base programs: they see every process start and end, and every cgroup come and go.
 //!
 //! They hang on BTF-typed tracepoints, so they run on every kernel that has BTF, with or without
-//! kprobes and trampolines. Each keeps or reads the state of its process ([`mod@state`]) and writes
+//! kprobes and trampolines. Each keeps or reads the state of its process in task storage and writes
 //! records ([`record`]) to one ring. [`Base`] puts them in place.
 
 mod cgroup;
