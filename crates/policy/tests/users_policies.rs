@@ -16,7 +16,7 @@ fn policies(folder: &str) -> Option<Vec<PathBuf>> {
         println!("skipped: there is no {}", folder.display());
         return None;
     };
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = entries.map_while(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
     Some(files)
 }
