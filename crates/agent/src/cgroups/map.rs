@@ -22,6 +22,9 @@ const LINGER: Duration = Duration::from_secs(60);
 const UNKNOWN_CAPACITY: usize = 4096;
 /// How long an id counts as not to be found.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+/// Length of the longest paths that the kernel's tracepoints tell; it cuts longer ones to this
+/// (`TRACE_CGROUP_PATH_LEN`, with the NUL).
+const LONGEST_TOLD: usize = 1023;
 
 #[derive(Debug)]
 struct Known {
@@ -127,6 +130,10 @@ impl CgroupMap {
         }
         let path = String::from_utf8_lossy(record.path);
         match record.op {
+            // Cut: where it ends is not known. It is looked up when a process shows up in it.
+            CgroupOp::Mkdir | CgroupOp::Rename if record.path.len() >= LONGEST_TOLD => {
+                self.known.remove(&record.id);
+            }
             CgroupOp::Mkdir => self.put(record.id, &path),
             CgroupOp::Rename => self.rename(record.id, &path),
             CgroupOp::Rmdir => {
@@ -293,6 +300,17 @@ mod tests {
         map.apply(&Cgroup { hierarchy: 1, ..record(CgroupOp::Mkdir, 7, "/other") }, now);
         map.apply(&Cgroup { hierarchy: 1, ..record(CgroupOp::Release, 7, "/other") }, now);
         assert_eq!(map.path(7), Some("/a"));
+    }
+
+    #[test]
+    fn a_path_that_the_kernel_cut_decides_nothing() {
+        let (mut map, now) = (map(), Instant::now());
+        let cut = format!("/{}", "x".repeat(LONGEST_TOLD - 1));
+        map.apply(&record(CgroupOp::Mkdir, 7, &cut), now);
+        assert_eq!(map.path(7), None);
+        assert_eq!(container(&mut map, 7, ID, now).as_deref(), Some(ID), "by its name");
+        map.apply(&record(CgroupOp::Mkdir, 8, &cut[1..]), now);
+        assert_eq!(map.path(8), Some(&cut[1..]));
     }
 
     #[test]

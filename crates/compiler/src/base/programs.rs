@@ -41,16 +41,19 @@ pub struct BaseProgram {
 
 /// Makes the base programs for the kernel that `btf` describes.
 pub fn programs(btf: &Btf, options: &Options) -> Result<Vec<BaseProgram>, Error> {
+    // They are attached in this order, one after the other, while processes come and go. Exits first,
+    // so that whoever is announced is seen to end. Forks last: a process that was announced by its fork
+    // and whose exec was not seen would keep its parent's image.
+    let says_last = btf.tracepoint_prototype("sched_process_exit")?.params.len() > 1;
     let mut set = vec![
+        single(btf, "tg_exit", Hook::Tracepoint("sched_process_exit"), |emitter| {
+            emitter.exit(says_last)
+        })?,
         exec(btf, options)?,
         single(btf, "tg_fork", Hook::Tracepoint("sched_process_fork"), |emitter| {
             emitter.fork(options.cgroup)
         })?,
     ];
-    let says_last = btf.tracepoint_prototype("sched_process_exit")?.params.len() > 1;
-    set.push(single(btf, "tg_exit", Hook::Tracepoint("sched_process_exit"), |emitter| {
-        emitter.exit(says_last)
-    })?);
     for (name, tracepoint, op) in [
         ("tg_cgroup_mkdir", "cgroup_mkdir", CgroupOp::Mkdir),
         ("tg_cgroup_rmdir", "cgroup_rmdir", CgroupOp::Rmdir),
