@@ -97,7 +97,7 @@ proptest! {
     #[test]
     fn values_replaced(which in 0_usize..200, value in any::<String>()) {
         let scalars: Vec<(usize, &str)> =
-            SEED.match_indices(|c: char| c == ' ').collect();
+            SEED.match_indices(' ').collect();
         let (at, _) = scalars[which % scalars.len()];
         let end = SEED[at + 1..].find([',', '\n', ']', '}']).map_or(SEED.len(), |end| at + 1 + end);
         let quoted = format!(" {:?}", value);
@@ -121,5 +121,14 @@ fn large_policies() {
     }
     read(&format!("{}x", "? ".repeat(100_000)));
     read(&"a: 1\n".repeat(1 << 17));
+    for piece in
+        ["a\n", "- a\n", "a,", "&a ", "*a\n", "!a ", "%TAG ! a\n", "# \n", "|\n", "? a\n", "\t"]
+    {
+        read(&piece.repeat((1 << 19) / piece.len()));
+        read(&format!("[{}]", piece.repeat((1 << 19) / piece.len())));
+    }
+    let anchors: String =
+        (0..30_000).map(|n| format!("a{n}: &a{n} [*a{}]\n", n.max(1) - 1)).collect();
+    read(&anchors);
     read(&format!("\"{}\"", "x".repeat(1 << 20)));
 }

@@ -13,7 +13,7 @@ fn shapes() -> (Shapes<'static>, &'static str) {
     let mut last = "";
     for line in FIXTURE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(field) = line.strip_prefix("  ") {
-            shapes.get_mut(last).unwrap().push(field.split(' ').collect());
+            shapes.entry(last).or_default().push(field.split(' ').collect());
         } else {
             last = line;
             shapes.insert(line, Vec::new());
@@ -52,7 +52,7 @@ fn compare(
             expect("format", format);
         }
         for choice in choices.trim_end_matches(')').split('|').filter(|choice| !choice.is_empty()) {
-            if !schema["enum"].as_array().unwrap().contains(&Value::from(choice)) {
+            if !schema["enum"].as_array().is_some_and(|all| all.contains(&choice.into())) {
                 wrong.push(format!("{path}: {choice} is missing"));
             }
         }

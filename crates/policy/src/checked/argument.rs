@@ -2,6 +2,7 @@
 
 use super::checker::{Checker, Place};
 use super::field_path::{self, FieldStep};
+use super::hook::HookKind;
 use super::register;
 use crate::document::{Argument as Written, TypeName};
 use crate::problem::{Path, excerpt};
@@ -47,17 +48,23 @@ pub enum Source {
 /// Which of a hook's values these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// `args`; whether the hook has a return, for `returnCopy`.
-    Args {
-        has_return: bool,
-    },
+    Args,
     Data,
     Return,
+}
+
+/// What a hook means for its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capture {
+    pub(crate) hook: HookKind,
+    /// Whether the hook hands over values of the kernel's types, whose fields can be followed.
+    pub(crate) typed: bool,
 }
 
 pub(crate) fn check_all(
     written: &[Written],
     role: Role,
+    capture: Capture,
     path: &Path<'_>,
     checker: &mut Checker<'_>,
 ) -> Vec<Argument> {
@@ -75,13 +82,14 @@ pub(crate) fn check_all(
             checker.note(&path.index(index).key("label"), message);
         }
     }
-    let check_one = |(index, argument)| check(argument, role, &path.index(index), checker);
+    let check_one = |(index, argument)| check(argument, role, capture, &path.index(index), checker);
     written.iter().enumerate().map(check_one).collect()
 }
 
 pub(crate) fn check(
     written: &Written,
     role: Role,
+    capture: Capture,
     path: &Path<'_>,
     checker: &mut Checker<'_>,
 ) -> Argument {
@@ -91,6 +99,21 @@ pub(crate) fn check(
     if kind == TypeName::ConstBuf {
         let message = "const_buf cannot be asked for: leave the type out and arrays are recognized";
         checker.error(&path.key("type"), message);
+    }
+    if kind == TypeName::Syscall64 && capture.hook != HookKind::Tracepoint {
+        checker.error(&path.key("type"), "syscall64 is for tracepoints only");
+    }
+    if kind == TypeName::Auto
+        && capture.hook == HookKind::Uprobe
+        && role != Role::Data
+        && written.resolve.is_empty()
+    {
+        let message = "a uprobe's values need a type: nothing tells what they are";
+        checker.error(&path.key("type"), message);
+    }
+    if !capture.typed && !written.resolve.is_empty() {
+        let message = "fields of formatted tracepoints have no fields of their own: use raw: true";
+        checker.error(&path.key("resolve"), message);
     }
     if size.is_some() && !buffer && kind != TypeName::Auto {
         let message =
@@ -102,7 +125,7 @@ pub(crate) fn check(
         if !buffer {
             let message = format!("only char_buf and char_iovec can be read at return, not {kind}");
             checker.error(&at, message);
-        } else if role != (Role::Args { has_return: true }) {
+        } else if role != Role::Args || !capture.hook.has_return() {
             checker
                 .error(&at, "only arguments of kprobes, fentries and uprobes are read at return");
         }

@@ -253,6 +253,18 @@ pub(crate) fn parse(
         return Err(vec![(None, format!("`{operator}` needs at least one value"))]);
     }
     let negated = operator.is_negated();
+    let part = matches!(
+        operator,
+        O::Prefix | O::NotPrefix | O::Postfix | O::NotPostfix | O::SubString | O::SubStringIgnCase
+    );
+    if part {
+        each(values, |value| {
+            if value.is_empty() {
+                return Err("every text has an empty part: remove this value".to_owned());
+            }
+            Ok(())
+        })?;
+    }
     let bytes = |strip: bool| {
         let value = |value: &String| {
             let value = if strip { value.trim_end_matches('\0') } else { value };

@@ -1,6 +1,6 @@
 //! Hooks: where a policy attaches, what it captures there, and its selectors.
 
-use super::argument::{self, Argument, Role};
+use super::argument::{self, Argument, Capture, Role};
 use super::checker::{Checker, Place};
 use super::comparison::unknown_list;
 use super::filter::Values;
@@ -296,12 +296,13 @@ fn check(
     path: &Path<'_>,
     checker: &mut Checker<'_>,
 ) -> Hook {
-    let role = Role::Args { has_return: facts.kind.has_return() };
-    let args = argument::check_all(written.args, role, &path.key("args"), checker);
-    let data = argument::check_all(written.data, Role::Data, &path.key("data"), checker);
+    let typed = !matches!(target, Target::Tracepoint { raw: false, .. });
+    let capture = Capture { hook: facts.kind, typed };
+    let args = argument::check_all(written.args, Role::Args, capture, &path.key("args"), checker);
+    let data = argument::check_all(written.data, Role::Data, capture, &path.key("data"), checker);
     let return_arg = written
         .return_arg
-        .map(|arg| argument::check(arg, Role::Return, &path.key("returnArg"), checker));
+        .map(|arg| argument::check(arg, Role::Return, capture, &path.key("returnArg"), checker));
     let return_action = return_action(written, path, checker);
     let values = Values {
         args: &args,

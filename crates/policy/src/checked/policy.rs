@@ -2,10 +2,10 @@
 
 use super::checker::{Checker, Place};
 use super::hook::{self, Call, Hook, HookKind};
-use super::list::{self, List, SyscallName};
+use super::list::{self, List, Members, SyscallName};
 use super::scope::{self, Scope};
 use super::selector::{self, Macros};
-use super::settings::{self, Mode, Settings};
+use super::settings::{self, Mode, OverrideMethod, Settings};
 use crate::document::{Document, Kprobe, LabelSelector, Metadata, NamespacedDocument, Spec};
 use crate::problem::{Path, Problem, Problems, Report, excerpt};
 use crate::schema::Decode;
@@ -223,6 +223,7 @@ fn check_document(metadata: Metadata, spec: &Spec, checker: &mut Checker<'_>) ->
     list::check(&spec.lists, &path.key("lists"), checker);
     let enforcers = check_enforcers(spec, &path, checker);
     let settings = settings::check(&spec.options, &path.key("options"), checker);
+    check_override_method(&enforcers, settings, &path, checker);
     let hooks = check_hooks(spec, &path, checker);
     Policy {
         name: metadata.name.clone(),
@@ -318,6 +319,30 @@ fn check_enforcers(spec: &Spec, path: &Path<'_>, checker: &mut Checker<'_>) -> V
         enforcers.push(Enforcer { place: checker.place(&path), calls });
     }
     enforcers
+}
+
+/// `bpf_override_return` does not reach security functions.
+fn check_override_method(
+    enforcers: &[Enforcer],
+    settings: Settings,
+    path: &Path<'_>,
+    checker: &mut Checker<'_>,
+) {
+    if settings.override_method != Some(OverrideMethod::OverrideReturn) {
+        return;
+    }
+    let security = |call: &Call| match call {
+        Call::Function(name) => name.starts_with("security_"),
+        Call::List(name) => checker.lists.iter().any(|list| {
+            let Members::Functions(names) = &list.members else { return false };
+            list.name == *name && names.iter().any(|name| name.starts_with("security_"))
+        }),
+    };
+    if enforcers.iter().flat_map(|enforcer| &enforcer.calls).any(security) {
+        let message = "override-method override-return cannot enforce security_* functions: \
+                       use fmod-ret or leave it out";
+        checker.error(&path.key("options"), message);
+    }
 }
 
 fn check_hooks(spec: &Spec, path: &Path<'_>, checker: &mut Checker<'_>) -> Vec<Hook> {

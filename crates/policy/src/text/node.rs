@@ -44,6 +44,7 @@ impl Node {
             Content::Scalar(scalar) if !scalar.plain => "a string",
             Content::Scalar(scalar) if boolean(&scalar.text).is_some() => "a boolean",
             Content::Scalar(scalar) if integer(&scalar.text).is_some() => "a number",
+            Content::Scalar(scalar) if scalar.text.parse::<f64>().is_ok() => "a fraction",
             Content::Scalar(_) => "a string",
             Content::Sequence(_) => "a list",
             Content::Mapping(_) => "a mapping",
