@@ -95,12 +95,18 @@ proptest! {
     }
 
     #[test]
-    fn values_replaced(which in 0_usize..200, value in any::<String>()) {
-        let scalars: Vec<(usize, &str)> =
-            SEED.match_indices(' ').collect();
-        let (at, _) = scalars[which % scalars.len()];
-        let end = SEED[at + 1..].find([',', '\n', ']', '}']).map_or(SEED.len(), |end| at + 1 + end);
-        let quoted = format!(" {:?}", value);
+    fn values_replaced(
+        which in any::<prop::sample::Index>(),
+        value in prop_oneof![any::<String>(), "[-+0-9a-zA-Z_:./%()=,<>!&|~ ]{0,24}"],
+    ) {
+        // Values begin after `: `, `[` or `, `; those within quotes keep the quotes' rest.
+        let starts: Vec<usize> = [": ", "[", ", "]
+            .iter()
+            .flat_map(|mark| SEED.match_indices(mark).map(|(at, mark)| at + mark.len()))
+            .collect();
+        let at = *which.get(&starts);
+        let end = SEED[at..].find([',', '\n', ']', '}']).map_or(SEED.len(), |end| at + end);
+        let quoted = serde_json::to_string(&value).expect("a string is JSON");
         read(&format!("{}{quoted}{}", &SEED[..at], &SEED[end..]));
     }
 }

@@ -302,18 +302,18 @@ fn check_enforcers(spec: &Spec, path: &Path<'_>, checker: &mut Checker<'_>) -> V
         let mut calls = Vec::new();
         for (index, call) in enforcer.calls.iter().enumerate() {
             let at = calls_at.index(index);
-            let plain = !call.starts_with("list:");
-            if plain && !call.starts_with("security_") && SyscallName::parse(call).is_err() {
+            let listed = call.starts_with("list:");
+            // Calls by one ABI only are what lists are for.
+            let syscall = !call.contains('/') && SyscallName::parse(call).is_ok();
+            if listed || syscall || call.starts_with("security_") {
+                calls.extend(hook::check_call(call, &at, checker));
+            } else {
                 let message = format!(
                     "`{}` cannot be enforced: write a system call (sys_NAME), a security_* \
                      function or list:NAME",
                     excerpt(call)
                 );
                 checker.error(&at, message);
-            } else if !plain || !call.contains('/') {
-                calls.extend(hook::check_call(call, &at, checker));
-            } else {
-                calls.push(Call::Function(call.clone()));
             }
         }
         enforcers.push(Enforcer { place: checker.place(&path), calls });

@@ -13,6 +13,7 @@ mod workload;
 
 pub(crate) use workload::{is_label_name, is_label_value};
 
+pub use crate::schema::Anything;
 pub use action::{Action, ActionName};
 pub use argument::{Argument, TypeName};
 pub use hook::{IgnoreCall, IgnoreDigest, Kprobe, LsmHook, Tracepoint, Uprobe, Usdt};
