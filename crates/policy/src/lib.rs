@@ -31,6 +31,7 @@ pub mod checked;
 pub mod crd;
 pub mod document;
 mod problem;
+mod record;
 mod schema;
 mod text;
 

@@ -1,6 +1,6 @@
 //! What a selector does when it matches.
 
-use crate::schema::{choices, record};
+use crate::record::{choices, record};
 
 record! {
     /// One action.

@@ -1,6 +1,6 @@
 //! Values to capture.
 
-use crate::schema::{choices, record};
+use crate::record::{choices, record};
 
 record! {
     /// One value to capture.

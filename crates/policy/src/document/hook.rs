@@ -1,7 +1,7 @@
 //! The hooks of a policy: kprobes, fentries, tracepoints, uprobes, usdts and LSM hooks.
 
 use super::{Argument, Selector};
-use crate::schema::record;
+use crate::record::record;
 
 record! {
     /// A kernel function.

@@ -1,6 +1,7 @@
 //! The part of Kubernetes' object metadata that a policy's document may carry.
 
-use crate::schema::{Anything, record};
+use crate::record::record;
+use crate::schema::Anything;
 use std::collections::BTreeMap;
 
 record! {

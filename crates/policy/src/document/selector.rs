@@ -1,7 +1,7 @@
 //! Selectors: what has to hold, and what to do then.
 
 use super::{Action, Workloads};
-use crate::schema::{choices, record};
+use crate::record::{choices, record};
 
 record! {
     /// Filters, all of which must hold, and the actions to take then.

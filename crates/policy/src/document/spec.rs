@@ -3,7 +3,7 @@
 use super::{
     HostSelector, Kprobe, LabelSelector, LsmHook, Metadata, Selector, Tracepoint, Uprobe, Usdt,
 };
-use crate::schema::{choices, record};
+use crate::record::{choices, record};
 use std::collections::BTreeMap;
 
 record! {

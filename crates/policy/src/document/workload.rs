@@ -1,7 +1,8 @@
 //! Label selectors over pods, containers, hosts and nodes.
 
 use crate::problem::{Path, Report, excerpt};
-use crate::schema::{Decode, choices, record};
+use crate::record::{choices, record};
+use crate::schema::Decode;
 use crate::text::Node;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
