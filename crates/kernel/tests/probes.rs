@@ -194,9 +194,12 @@ fn uprobes_raise_the_reference_counter() {
         cookie: 0,
     };
     let link = Link::uprobe(&program, &probe).unwrap();
-    assert_eq!((SEMAPHORE.load(Ordering::Relaxed), probed_too(1)), (101, 3));
+    // By one; by more when another thread maps part of this file at the same moment, as the kernel
+    // then raises it for both (uprobe_mmap() beside register_for_each_vma()).
+    let raised = SEMAPHORE.load(Ordering::Relaxed);
+    assert_eq!((raised > 100, probed_too(1)), (true, 3));
     drop(link);
-    assert_eq!(SEMAPHORE.load(Ordering::Relaxed), 100);
+    assert!(SEMAPHORE.load(Ordering::Relaxed) < raised);
 }
 
 #[inline(never)]
