@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::debian;
 
@@ -22,12 +22,31 @@ pub(crate) struct Binary {
     pub(crate) path: PathBuf,
 }
 
+/// Crates whose integration tests ask the kernel, and so are run on every one.
+const KERNEL_FACING: &[&str] = &["kernel", "compiler"];
+/// What the names of their executables start with in the stage.
+const CRATE_TEST: &str = "crate-test-";
+
 /// Builds packages in the release profile and returns their executables.
 pub(crate) fn build(root: &Path, packages: &[&str]) -> Result<Vec<Binary>> {
+    cargo(root, &["build", "--release", "--bins"], packages)
+}
+
+/// Builds the integration tests of [`KERNEL_FACING`], in the profile in which `cargo test` built them
+/// already.
+fn crate_tests(root: &Path) -> Result<Vec<Binary>> {
+    let tests = cargo(root, &["test", "--no-run", "--test", "*"], KERNEL_FACING)?;
+    let named = |test: Binary| Binary { name: format!("{CRATE_TEST}{}", test.name), ..test };
+    Ok(tests.into_iter().map(named).collect())
+}
+
+/// Runs a build and returns the executables that it tells of.
+fn cargo(root: &Path, arguments: &[&str], packages: &[&str]) -> Result<Vec<Binary>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--release", "--bins", "--message-format=json-render-diagnostics"])
+        .args(arguments)
+        .arg("--message-format=json-render-diagnostics")
         .current_dir(root)
         .stdout(Stdio::piped());
     for package in packages {
@@ -55,17 +74,19 @@ fn executable(message: &str) -> Result<Option<Binary>> {
 }
 
 /// What the system tests need, in one directory, where the test binary looks for the others beside
-/// itself: the agent, the command line, the tests, and busybox for a shell. Debug information is
-/// left out, which makes VMs boot faster. Returns the directory.
+/// itself: the agent, the command line, the tests, those of crates that ask the kernel, and busybox
+/// for a shell. Debug information is left out, which makes VMs boot faster. Returns the directory.
 pub(crate) fn stage(root: &Path) -> Result<PathBuf> {
     let mut binaries = build(root, &["agent", "tetra", "vmtest"])?;
     binaries.push(Binary { name: "busybox".to_owned(), path: busybox(root)? });
+    for name in ["tetragon", "tetra", "vmtest"] {
+        ensure!(binaries.iter().any(|binary| binary.name == name), "the build gave no {name}");
+    }
+    binaries.extend(crate_tests(root)?);
     let stage = root.join("build/stage/bin");
     fs::create_dir_all(&stage)?;
-    for name in ["tetragon", "tetra", "vmtest", "busybox"] {
-        let Some(binary) = binaries.iter().find(|binary| binary.name == name) else {
-            bail!("the build gave no executable {name}");
-        };
+    for binary in &binaries {
+        let name = binary.name.as_str();
         let staged = stage.join(name);
         // A new file: the old one may be running.
         let fresh = stage.join(format!(".{name}-{}", std::process::id()));

@@ -33,7 +33,9 @@ pub(crate) fn build(stage: &Path, arguments: &[String]) -> Result<Vec<u8>> {
     );
     archive.file("etc/group", 0o644, b"root:x:0:\nuser:x:1000:\n");
     archive.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n");
-    archive.symlink("bin/sh", "/bin/busybox");
+    for applet in ["sh", "sleep", "true"] {
+        archive.symlink(&format!("bin/{applet}"), "/bin/busybox");
+    }
 
     let mut libraries = BTreeMap::new();
     for entry in fs::read_dir(stage)? {

@@ -4,6 +4,7 @@ mod arguments;
 mod bootstrap;
 mod cgroup;
 mod commands;
+mod crates;
 mod credentials;
 mod exec;
 mod exit;
@@ -20,6 +21,7 @@ use crate::test::Test;
 pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
     [
         smoke::TESTS,
+        crates::TESTS,
         exec::TESTS,
         arguments::TESTS,
         exit::TESTS,
