@@ -114,7 +114,7 @@ pub mod exit {
 pub mod cgroup {
     /// [`super::super::CgroupOp`] (u32).
     pub const OP: i16 = 24;
-    /// Hierarchy id, 0 or 1 for the unified one (u32).
+    /// Hierarchy id, 0 for the unified one (u32).
     pub const HIERARCHY: i16 = 28;
     /// Cgroup id (u64).
     pub const ID: i16 = 32;
