@@ -18,20 +18,28 @@ pub(crate) const TESTS: &[Test] = &[
 
 const COUNT: usize = 2000;
 
-/// While the agent is stopped, a shell starts many processes.
-fn start_behind_its_back(lab: &Lab, flags: &[&str]) -> Result<(String, crate::event::Events)> {
+/// While the agent is stopped, a shell starts many processes. With `lossy`, waits until losses are told:
+/// before, the ring may still be full, and what ends the test would be lost too.
+fn start_behind_its_back(
+    lab: &Lab,
+    flags: &[&str],
+    lossy: bool,
+) -> Result<(String, crate::event::Events)> {
     let program = lab.program("program", &elf::exit(0))?;
-    let agent = lab.agent(flags)?;
+    let mut agent = lab.agent(flags)?;
     agent.signal(Signal::SIGSTOP)?;
     let script = format!("i=0; while [ $i -lt {COUNT} ]; do {program} $i; i=$((i+1)); done");
     let done = lab.shell(&script)?.ok();
     agent.signal(Signal::SIGCONT)?;
     done?;
+    if lossy {
+        agent.wait_for("losses are told", |events| !events.of_kind("events_lost").is_empty())?;
+    }
     Ok((program, agent.finish()?))
 }
 
 fn is_counted(lab: &Lab) -> Result<()> {
-    let (program, events) = start_behind_its_back(lab, &["--rb-size-total=65536"])?;
+    let (program, events) = start_behind_its_back(lab, &["--rb-size-total=65536"], true)?;
     let losses: Vec<&Event> = events
         .of_kind("events_lost")
         .into_iter()
@@ -69,7 +77,7 @@ fn is_counted(lab: &Lab) -> Result<()> {
 }
 
 fn large_enough(lab: &Lab) -> Result<()> {
-    let (program, events) = start_behind_its_back(lab, &["--rb-size-total=16M"])?;
+    let (program, events) = start_behind_its_back(lab, &["--rb-size-total=16M"], false)?;
     let losses = events.of_kind("events_lost");
     ensure!(losses.is_empty(), "{losses:?}");
     ensure!(events.execs_of(&program).len() == COUNT);
