@@ -1,11 +1,20 @@
-//! Programs made for one machine: the base programs that see every process, and, above them, the
-//! programs that a policy compiles to.
+//! Programs made for one machine: the base programs that see every process, and the programs that
+//! policies compile to.
+//!
+//! - [`base`]: the base programs
+//! - [`Machine`]: what programs are made for
+//! - [`plan`]: a policy on one machine: where its hooks attach, what they read
+//! - [`observed`]: what policies saw
 
 pub mod base;
 mod error;
 mod flow;
 mod helper;
 mod load;
+mod machine;
+pub mod observed;
+pub mod plan;
 mod read;
 
 pub use error::Error;
+pub use machine::Machine;

@@ -1,0 +1,172 @@
+//! What a policy saw: a match with its captured values, as the kernel side told it.
+
+use crate::base::record::{Creds, Identity};
+use crate::plan::HookPlan;
+use policy::CheckedPolicy;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One match of a policy. Where the return value was asked for, entry and return are one.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// The policy.
+    pub policy: Arc<CheckedPolicy>,
+    /// Its hook.
+    pub hook: Arc<HookPlan>,
+    /// CPU that it was seen on.
+    pub cpu: u32,
+    /// When, in nanoseconds of CLOCK_MONOTONIC: at entry.
+    pub time: u64,
+    /// The process in which it happened.
+    pub process: Identity,
+    /// The thread, in the host's pid namespace.
+    pub tid: u32,
+    /// Which of the hook's selectors matched; `None` when it has none.
+    pub selector: Option<usize>,
+    /// Values of `args`, in order; `None` for what is not reported (`nop`).
+    pub args: Vec<Option<Observed>>,
+    /// Values of `data`, in order.
+    pub data: Vec<Option<Observed>>,
+    /// The return value, when the hook asks for it and it was seen.
+    pub returned: Option<Observed>,
+}
+
+/// A captured value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed {
+    /// Signed, up to 32 bits.
+    Int(i32),
+    /// Unsigned, up to 32 bits.
+    Uint(u32),
+    /// Signed, 64 bits.
+    Long(i64),
+    /// Unsigned, 64 bits.
+    Size(u64),
+    /// Text, as bytes; nothing says that it is UTF-8.
+    Text(Vec<u8>),
+    /// A buffer.
+    Bytes {
+        /// What was captured.
+        bytes: Vec<u8>,
+        /// How long the buffer was, when that is more than was captured.
+        original: Option<u64>,
+    },
+    /// A file, by `struct file` or descriptor.
+    File(FilePath),
+    /// A path.
+    Path(FilePath),
+    /// The file of a `struct linux_binprm`.
+    Binprm(FilePath),
+    /// A socket.
+    Socket(Box<Socket>),
+    /// A socket buffer.
+    Buffer(Box<SocketBuffer>),
+    /// An internet socket address.
+    Address(SocketAddress),
+    /// A Unix socket address. An abstract name begins with NUL.
+    UnixAddress {
+        /// Address family.
+        family: u16,
+        /// Path.
+        path: Vec<u8>,
+    },
+    /// Credentials.
+    Credentials(Box<Creds>),
+    /// A system call.
+    Syscall {
+        /// Its number.
+        number: u32,
+        /// Whether the caller is 32-bit.
+        compat: bool,
+    },
+    /// It could not be read.
+    Fault(Fault),
+}
+
+/// Why a value could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The value's own address is bad.
+    Address,
+    /// A pointer on the way along `resolve` is bad; which one, from 0.
+    Resolve(u32),
+    /// The record had no room left for it.
+    Room,
+}
+
+/// A path with what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FilePath {
+    /// From the root of the process; empty for what has no path.
+    pub path: Vec<u8>,
+    /// Whether it could be followed to the root.
+    pub complete: bool,
+    /// The file's mode (`S_IFMT` and permission bits).
+    pub mode: u16,
+}
+
+/// One end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Address; `None` when the family is not an internet one.
+    pub address: Option<IpAddr>,
+    /// Port, in host order.
+    pub port: u16,
+}
+
+/// A socket (`struct sock`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// Address family, AF_*.
+    pub family: u16,
+    /// Type, SOCK_*.
+    pub kind: u16,
+    /// Protocol, IPPROTO_*.
+    pub protocol: u16,
+    /// State, TCP_*.
+    pub state: u8,
+    /// Mark.
+    pub mark: u32,
+    /// Priority.
+    pub priority: u32,
+    /// Local end.
+    pub source: End,
+    /// Remote end.
+    pub destination: End,
+    /// Address of the `struct sock`.
+    pub cookie: u64,
+}
+
+/// A socket buffer (`struct sk_buff`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketBuffer {
+    /// Address family, AF_*.
+    pub family: u16,
+    /// Protocol, IPPROTO_*.
+    pub protocol: u16,
+    /// Hash.
+    pub hash: u32,
+    /// Length in bytes.
+    pub length: u32,
+    /// Priority.
+    pub priority: u32,
+    /// Mark.
+    pub mark: u32,
+    /// Source.
+    pub source: End,
+    /// Destination.
+    pub destination: End,
+    /// Length of the security path.
+    pub security_path_length: u32,
+    /// Offset of the last policy in it.
+    pub security_path_offset: u32,
+}
+
+/// An internet socket address (`struct sockaddr`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketAddress {
+    /// Address family, AF_*.
+    pub family: u16,
+    /// Address and port.
+    pub end: End,
+}

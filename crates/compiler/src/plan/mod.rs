@@ -1,0 +1,186 @@
+//! What to do for a policy on one kernel: where each hook attaches, and what it reads there.
+//!
+//! A plan is data: it can be shown, compared and compiled. Everything that depends on the kernel's
+//! types, its features or its tracepoints is decided here, and whatever cannot be had is refused with
+//! the place in the policy, so that the later stages cannot fail for what a user wrote.
+
+use kernel::btf::{Hop, TypeId};
+use kernel::tracefs::Location;
+use policy::Problem;
+use policy::checked::{CheckedPolicy, Place, Selector};
+use policy::document::TypeName;
+use std::sync::Arc;
+
+/// A policy on one kernel.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The policy.
+    pub policy: Arc<CheckedPolicy>,
+    /// Its hooks, one per place that is attached to: lists are expanded. In the policy's order.
+    pub hooks: Vec<Arc<HookPlan>>,
+    /// What is worth knowing: hooks left out, doubtful choices.
+    pub notes: Vec<Problem>,
+}
+
+/// One hook of a policy at one place.
+#[derive(Debug, Clone)]
+pub struct HookPlan {
+    /// Where it stands in the policy.
+    pub place: Place,
+    /// What its events are.
+    pub event: EventKind,
+    /// How it is attached.
+    pub attachment: Attachment,
+    /// Why it is attached so and not otherwise; a sentence for users.
+    pub reason: String,
+    /// Values captured, in the order of the policy's `args`.
+    pub args: Vec<Input>,
+    /// Values captured, in the order of the policy's `data`.
+    pub data: Vec<Input>,
+    /// The return value; `Some`: the event is sent when the function returns.
+    pub returned: Option<Input>,
+    /// The policy's selectors; every filter in them is [`policy::checked::FilterTest::Known`].
+    pub selectors: Vec<Selector>,
+    /// Text copied to events.
+    pub message: String,
+    /// Texts copied to events.
+    pub tags: Vec<String>,
+}
+
+/// What events of a hook are, by what the policy asked for, whatever the attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// `process_kprobe` with this function name (for system calls with the architecture's prefix).
+    Kprobe {
+        /// Name.
+        function: String,
+    },
+    /// `process_tracepoint`.
+    Tracepoint {
+        /// Subsystem.
+        subsystem: String,
+        /// Event.
+        event: String,
+    },
+    /// `process_lsm` with this hook name, without `bpf_lsm_`.
+    Lsm {
+        /// Name.
+        hook: String,
+    },
+}
+
+/// How a hook is attached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Attachment {
+    /// By trampoline: fentry and, when it returns a value that is wanted, fexit.
+    Trampoline {
+        /// The function.
+        function: String,
+        /// Its type in the kernel's BTF.
+        id: TypeId,
+        /// How many arguments it takes, hence where fexit programs find its result.
+        parameters: u32,
+        /// Whether its one argument is the `struct pt_regs` of a system call.
+        syscall: bool,
+    },
+    /// By breakpoint: kprobe and, for the return value, kretprobe.
+    Kprobe {
+        /// The function.
+        function: String,
+        /// Whether its one argument is the `struct pt_regs` of a system call.
+        syscall: bool,
+    },
+    /// A system call by its number, at the typed tracepoints `sys_enter` and `sys_exit`.
+    Syscall {
+        /// Its number, in the table of the ABI.
+        number: u32,
+        /// Whether it is the table of 32-bit callers.
+        compat: bool,
+    },
+    /// A hook of BPF LSM.
+    Lsm {
+        /// The hook, without `bpf_lsm_`.
+        hook: String,
+        /// Type of `bpf_lsm_HOOK` in the kernel's BTF.
+        id: TypeId,
+    },
+    /// A tracepoint with typed arguments.
+    RawTracepoint {
+        /// Its name.
+        name: String,
+        /// Type of `btf_trace_NAME` in the kernel's BTF.
+        id: TypeId,
+    },
+    /// A tracepoint with perf's record.
+    Tracepoint {
+        /// Subsystem.
+        subsystem: String,
+        /// Event.
+        event: String,
+        /// Number for `perf_event_open(2)`.
+        id: u32,
+    },
+}
+
+/// A value that a hook reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Where it stands in the policy.
+    pub place: Place,
+    /// How it is read; never `auto`.
+    pub kind: TypeName,
+    /// Text copied to the event.
+    pub label: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// Loads that lead from there to the value; empty when it is the source itself. The last one says
+    /// where the value is. What it loads is the value (a number, a pointer); where it is a structure
+    /// or an array, the value is its address.
+    pub hops: Vec<Hop>,
+    /// Where the number of bytes or elements is, for types that have one.
+    pub length: Option<Source>,
+    /// Read when the function returns, with the return value as length.
+    pub return_copy: bool,
+    /// Read whole, in several records if it must be.
+    pub max_data: bool,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Argument of the function, hook, system call or raw tracepoint, from 0.
+    Argument {
+        /// Which.
+        index: u32,
+        /// The structure it points to, where the verifier knows that: trampolines, LSM hooks and typed
+        /// tracepoints.
+        pointee: Option<TypeId>,
+    },
+    /// The result of the function or system call.
+    Returned {
+        /// The structure it points to.
+        pointee: Option<TypeId>,
+    },
+    /// The current task.
+    CurrentTask,
+    /// A register at the hook: offset in `struct pt_regs` and size, in bytes.
+    Register {
+        /// Offset.
+        offset: u32,
+        /// Size.
+        size: u32,
+    },
+    /// A field of the record of a tracepoint.
+    Field {
+        /// Offset in bytes.
+        offset: u32,
+        /// Size in bytes, of the whole array if it is one.
+        size: u32,
+        /// Whether it is a signed integer.
+        signed: bool,
+        /// Where the value itself is.
+        location: Location,
+        /// Whether it is an array in the record.
+        array: bool,
+    },
+}
