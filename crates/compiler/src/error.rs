@@ -20,6 +20,9 @@ pub enum Error {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// Something that a plan may ask for and that is not compiled.
+    #[error("not compiled: {0}")]
+    Unsupported(String),
     /// What the task iterator wrote does not read as it should.
     #[error("task iterator: {0}")]
     Scan(#[from] crate::base::record::DecodeError),

@@ -11,12 +11,16 @@ pub(crate) const MAP_DELETE_ELEM: u32 = 3;
 pub(crate) const KTIME_GET_NS: u32 = 5;
 /// `bpf_get_smp_processor_id()`
 pub(crate) const GET_SMP_PROCESSOR_ID: u32 = 8;
+/// `bpf_get_current_pid_tgid()`
+pub(crate) const GET_CURRENT_PID_TGID: u32 = 14;
 /// `bpf_get_current_comm(buffer, size)`
 pub(crate) const GET_CURRENT_COMM: u32 = 16;
 /// `bpf_probe_read_user(to, size, from)`
 pub(crate) const PROBE_READ_USER: u32 = 112;
 /// `bpf_probe_read_kernel(to, size, from)`
 pub(crate) const PROBE_READ_KERNEL: u32 = 113;
+/// `bpf_probe_read_user_str(to, size, from)`
+pub(crate) const PROBE_READ_USER_STR: u32 = 114;
 /// `bpf_probe_read_kernel_str(to, size, from)`
 pub(crate) const PROBE_READ_KERNEL_STR: u32 = 115;
 /// `bpf_seq_write(seq, data, size)`, for iterators
@@ -25,6 +29,8 @@ pub(crate) const SEQ_WRITE: u32 = 127;
 pub(crate) const RINGBUF_OUTPUT: u32 = 130;
 /// `bpf_task_storage_get(map, task, value, flags)`
 pub(crate) const TASK_STORAGE_GET: u32 = 156;
+/// `bpf_get_current_task_btf()`, since 5.11
+pub(crate) const GET_CURRENT_TASK_BTF: u32 = 158;
 /// `bpf_loop(count, callback, context, flags)`, since 5.17
 pub(crate) const LOOP: u32 = 181;
 

@@ -7,7 +7,9 @@
 //! - [`observed`]: what policies saw
 
 pub mod base;
+mod emit;
 mod error;
+mod filter;
 mod flow;
 mod helper;
 mod load;
@@ -15,6 +17,8 @@ mod machine;
 pub mod observed;
 pub mod plan;
 mod read;
+mod test;
+mod value;
 
 pub use error::Error;
 pub use machine::Machine;

@@ -17,7 +17,7 @@ pub mod record;
 mod scan;
 mod scratch;
 mod sensor;
-mod state;
+pub(crate) mod state;
 
 pub use cgroup::CgroupOf;
 pub use maps::Rings;

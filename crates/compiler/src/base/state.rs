@@ -14,7 +14,7 @@ use ebpf::{Cond, FunctionBuilder, MapRef, Size, Value};
 use kernel::btf::BtfError;
 
 /// Byte offsets in the state.
-pub(super) mod at {
+pub(crate) mod at {
     /// Identity: start time (u64).
     pub(crate) const KTIME: i16 = 0;
     /// Identity: pid (u32).
@@ -42,14 +42,14 @@ const PF_KTHREAD: i32 = 0x0020_0000;
 
 /// An identity as two values.
 #[derive(Clone, Copy)]
-pub(super) struct Who {
-    pub(super) ktime: Value,
-    pub(super) pid: Value,
+pub(crate) struct Who {
+    pub(crate) ktime: Value,
+    pub(crate) pid: Value,
 }
 
 impl Who {
     /// Reads an identity that stands at `base + offset`.
-    pub(super) fn load(b: &mut FunctionBuilder, base: Value, offset: i16) -> Self {
+    pub(crate) fn load(b: &mut FunctionBuilder, base: Value, offset: i16) -> Self {
         Self {
             ktime: b.load(Size::U64, base, offset),
             pid: b.load(Size::U32, base, offset + (at::PID - at::KTIME)),
@@ -57,7 +57,7 @@ impl Who {
     }
 
     /// Writes it as records have it: 16 bytes, the last four zero.
-    pub(super) fn store(self, b: &mut FunctionBuilder, base: Value, offset: i16) {
+    pub(crate) fn store(self, b: &mut FunctionBuilder, base: Value, offset: i16) {
         b.store(Size::U64, base, offset, self.ktime);
         b.store(Size::U32, base, offset + 8, self.pid);
         b.store(Size::U32, base, offset + 12, 0);
@@ -65,7 +65,7 @@ impl Who {
 }
 
 /// The storage of `task`, or null.
-pub(super) fn lookup(b: &mut FunctionBuilder, states: MapRef, task: Value, create: bool) -> Value {
+pub(crate) fn lookup(b: &mut FunctionBuilder, states: MapRef, task: Value, create: bool) -> Value {
     let map = b.map(states);
     let none = b.iconst(0);
     let flags = b.iconst(if create { helper::STORAGE_CREATE.into() } else { 0 });
@@ -73,7 +73,7 @@ pub(super) fn lookup(b: &mut FunctionBuilder, states: MapRef, task: Value, creat
 }
 
 /// The identity of a process nobody announced, from its leader's start time.
-pub(super) fn identity(
+pub(crate) fn identity(
     b: &mut FunctionBuilder,
     read: &Reader<'_>,
     leader: Base,
@@ -135,7 +135,7 @@ pub(super) fn mark_init(b: &mut FunctionBuilder, flags: Value, nspid: Value) -> 
 
 /// The task's pid in its innermost pid namespace (0 in the host's), and the address of that
 /// `struct pid_namespace`: `task_pid_nr_ns()` and `task_active_pid_ns()`.
-pub(super) fn pid_namespace(
+pub(crate) fn pid_namespace(
     b: &mut FunctionBuilder,
     read: &Reader<'_>,
     task: Base,

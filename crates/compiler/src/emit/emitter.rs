@@ -1,0 +1,108 @@
+//! One function of a policy's program under construction.
+
+use super::context::Context;
+use super::map::{self, Maps};
+use super::record::{Position, Text};
+use super::scratch::Functions;
+use crate::Machine;
+use crate::helper;
+use crate::read::Reader;
+use ebpf::{AtomicOp, Block, Cond, FunctionBuilder, Operand, Size, Value, Var};
+use std::collections::HashMap;
+
+/// A function under construction with what its parts need.
+pub(crate) struct Emitter<'k> {
+    /// The function.
+    pub(crate) b: FunctionBuilder,
+    /// Reads of kernel structures.
+    pub(crate) read: Reader<'k>,
+    /// The machine it is for.
+    pub(crate) machine: &'k Machine,
+    /// Its maps.
+    pub(crate) maps: Maps,
+    /// Functions it can call.
+    pub(crate) functions: Functions,
+    /// Where the hook's arguments are.
+    pub(crate) context: Context,
+    /// The program's context itself.
+    pub(crate) raw_context: Value,
+    /// Number of the section in its program, for counters.
+    pub(crate) index: u32,
+    /// Where the section ends: everything jumps here in the end.
+    pub(crate) leave: Block,
+    /// The scratch area, or 0 ([`Self::scratch`]).
+    pub(super) scratch: Var,
+    /// Its bit.
+    pub(super) scratch_bit: Var,
+    /// Bytes of the record so far; items are appended behind.
+    pub(super) length: Var,
+    /// Texts that were read for filters.
+    pub(super) texts: HashMap<Position, Text>,
+    /// While a buffer is captured at return: where it is.
+    pub(crate) returned_buffer: Option<Value>,
+}
+
+/// Where a test goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Targets {
+    /// It holds.
+    pub(crate) yes: Block,
+    /// It does not.
+    pub(crate) no: Block,
+    /// That cannot be told: a value could not be read, or is of a kind that the test is not about.
+    pub(crate) unknown: Block,
+}
+
+impl Targets {
+    /// Those of the negated test.
+    pub(crate) fn negated(self, negated: bool) -> Self {
+        if negated { Self { yes: self.no, no: self.yes, ..self } } else { self }
+    }
+}
+
+impl Emitter<'_> {
+    /// Goes on here when the comparison holds, else at `otherwise`.
+    pub(crate) fn require(
+        &mut self,
+        cond: Cond,
+        left: Value,
+        right: impl Into<Operand>,
+        otherwise: Block,
+    ) {
+        let on = self.b.create_block();
+        self.b.brif(cond, left, right, on, otherwise);
+        self.b.switch_to(on);
+    }
+
+    /// Goes to `then` when the comparison holds, else goes on here.
+    pub(crate) fn unless(
+        &mut self,
+        cond: Cond,
+        left: Value,
+        right: impl Into<Operand>,
+        then: Block,
+    ) {
+        let on = self.b.create_block();
+        self.b.brif(cond, left, right, then, on);
+        self.b.switch_to(on);
+    }
+
+    /// The current task, as a pointer whose type the verifier knows.
+    pub(crate) fn current(&mut self) -> Value {
+        self.b.call(helper::GET_CURRENT_TASK_BTF, &[])
+    }
+
+    /// Adds one to a counter of the section ([`map::counter`]).
+    pub(crate) fn count(&mut self, counter: i16) {
+        let b = &mut self.b;
+        let key = b.slot(4, 4);
+        b.slot_store(Size::U32, key, 0, self.index as i32);
+        let counters = b.map(self.maps.counters);
+        let key = b.slot_addr(key, 0);
+        let value = b.call(helper::MAP_LOOKUP_ELEM, &[counters, key]);
+        crate::flow::when(b, Cond::Ne, value, 0, |b| {
+            b.atomic(AtomicOp::Add, Size::U64, value, counter, 1);
+        });
+        debug_assert!(counter < map::counter::SIZE);
+    }
+}

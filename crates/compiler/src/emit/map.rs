@@ -1,0 +1,102 @@
+//! The maps that programs of policies refer to.
+
+use ebpf::{MapRef, Module};
+
+/// Task storage of processes: [`crate::base`] owns it.
+pub(crate) const STATES: &str = "tg_process";
+/// Ring of what policies observe: [`crate::base`] owns it.
+pub(crate) const OBSERVATION: &str = "tg_observe_ring";
+/// Per-CPU array of scratch areas: [`super::scratch`].
+pub(crate) const SCRATCH: &str = "tg_scratches";
+/// Per-CPU array with one element: [`cpu`].
+pub(crate) const CPU: &str = "tg_policy_cpu";
+/// Hash of calls whose return is awaited: [`call`].
+pub(crate) const CALLS: &str = "tg_calls";
+/// Array with one element: [`control`].
+pub(crate) const CONTROL: &str = "tg_control";
+/// Per-CPU array of a program's counters, one element per section: [`counter`].
+pub(crate) const COUNTERS: &str = "tg_counters";
+
+/// Byte offsets in the per-CPU element.
+pub(crate) mod cpu {
+    /// Bit n is set while scratch area n is in use (u64, changed atomically).
+    pub(crate) const BUSY: i16 = 0;
+    /// Size.
+    pub(crate) const SIZE: i16 = 8;
+}
+
+/// Key and value of a call whose return is awaited.
+pub(crate) mod call {
+    /// Key: what tells the call apart from all others that run: address of its frame, or its task (u64).
+    pub(crate) const FRAME: i16 = 0;
+    /// Key: number of the entry's section (u32).
+    pub(crate) const SECTION: i16 = 8;
+    /// Size of the key; the last four bytes are zero.
+    pub(crate) const KEY_SIZE: i16 = 16;
+    /// Value: when it began (u64).
+    pub(crate) const TIME: i16 = 0;
+    /// Value: 1 + the selector that matched, 0 for none (u32).
+    pub(crate) const SELECTOR: i16 = 8;
+    /// Value: padding.
+    pub(crate) const PAD: i16 = 12;
+    /// Value: addresses to read when it returns (u64 each).
+    pub(crate) const BUFFERS: i16 = 16;
+    /// How many addresses there are.
+    pub(crate) const BUFFER_COUNT: usize = 6;
+    /// Size of the value.
+    pub(crate) const VALUE_SIZE: i16 = BUFFERS + 8 * BUFFER_COUNT as i16;
+    /// Calls at a time, at most.
+    pub(crate) const MAX: u32 = 65536;
+}
+
+/// Byte offsets in the control element.
+pub(crate) mod control {
+    /// Generation (u32); its lowest bit says which column of [`ACTIVE`] holds.
+    pub(crate) const GENERATION: u32 = 0;
+    /// Two columns of [`PROGRAMS`] bytes: whether the program of that number runs.
+    pub(crate) const ACTIVE: u32 = 64;
+    /// Programs at a time, at most. A power of two.
+    pub(crate) const PROGRAMS: u32 = 8192;
+    /// Size.
+    pub(crate) const SIZE: u32 = ACTIVE + 2 * PROGRAMS;
+}
+
+/// Byte offsets in the counters of a section.
+pub(crate) mod counter {
+    /// Records sent (u64).
+    pub(crate) const POSTED: i16 = 0;
+    /// Records that the full ring did not take (u64).
+    pub(crate) const LOST: i16 = 8;
+    /// Matches for which no scratch area was free (u64).
+    pub(crate) const NO_SCRATCH: i16 = 16;
+    /// Calls whose return could not be awaited: too many at a time (u64).
+    pub(crate) const NO_CALL: i16 = 24;
+    /// Size.
+    pub(crate) const SIZE: i16 = 32;
+}
+
+/// References to the maps in one module.
+#[derive(Clone, Copy)]
+pub(crate) struct Maps {
+    pub(crate) states: MapRef,
+    pub(crate) observation: MapRef,
+    pub(crate) scratch: MapRef,
+    pub(crate) cpu: MapRef,
+    pub(crate) calls: MapRef,
+    pub(crate) control: MapRef,
+    pub(crate) counters: MapRef,
+}
+
+impl Maps {
+    pub(crate) fn declare(module: &mut Module) -> Self {
+        Self {
+            states: module.map(STATES),
+            observation: module.map(OBSERVATION),
+            scratch: module.map(SCRATCH),
+            cpu: module.map(CPU),
+            calls: module.map(CALLS),
+            control: module.map(CONTROL),
+            counters: module.map(COUNTERS),
+        }
+    }
+}

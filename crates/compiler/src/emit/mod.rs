@@ -1,0 +1,22 @@
+//! Programs of policies under construction: what every part of a hook's program shares.
+//!
+//! - [`Emitter`]: one function of a program, with its maps and its record
+//! - [`context`]: where a hook finds its arguments
+//! - [`load`]: from an input of the plan to a value
+//! - [`scratch`]: memory for records and texts
+//! - [`record`]: the record under construction
+//! - [`section`]: one policy's part of a program
+//! - [`program`]: a program from its sections
+
+pub(crate) mod context;
+pub(crate) mod emitter;
+pub(crate) mod load;
+pub(crate) mod map;
+pub(crate) mod program;
+pub(crate) mod record;
+pub(crate) mod scratch;
+pub(crate) mod section;
+
+pub(crate) use context::Context;
+pub(crate) use emitter::{Emitter, Targets};
+pub(crate) use load::Loaded;

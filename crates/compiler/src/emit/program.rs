@@ -1,0 +1,256 @@
+//! A program from its sections: whether it is active, which system call it is about, then one section
+//! after the other.
+
+use super::context::register;
+use super::map::{Maps, control};
+use super::scratch::{self, Functions};
+use super::section::Section;
+use super::{Context, Emitter};
+use crate::flow::return_if;
+use crate::plan::Attachment;
+use crate::read::{Base, Reader};
+use crate::{Error, Machine};
+use ebpf::{Cond, FuncId, FunctionBuilder, Module, Size};
+use std::collections::{BTreeMap, HashMap};
+
+/// What a program hangs on, as its code sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Shape {
+    /// Arguments in order.
+    Words {
+        /// Which word is the result.
+        returned: Option<u32>,
+    },
+    /// Registers of a function.
+    Function,
+    /// A function whose first argument points to the registers of a system call's caller; by
+    /// trampoline.
+    SyscallWords {
+        /// Which word is the result.
+        returned: Option<u32>,
+    },
+    /// The same by kprobe.
+    SyscallFunction,
+    /// The tracepoint `sys_enter`, for all system calls.
+    SyscallEnter,
+    /// The tracepoint `sys_exit`.
+    SyscallExit,
+    /// Perf's record of a tracepoint.
+    Record,
+}
+
+/// Makes the program of these sections, which all hang on the same place. `slot`: its number in the
+/// control map.
+pub(crate) fn program(
+    name: &str,
+    machine: &Machine,
+    shape: Shape,
+    slot: u32,
+    sections: &[Section],
+) -> Result<Module, Error> {
+    let mut module = Module::new(name);
+    let maps = Maps::declare(&mut module);
+    let main = module.declare(name, 1);
+    let functions = Functions { acquire: module.declare("tg_acquire", 0) };
+    let mut called = Vec::new();
+    for (index, section) in sections.iter().enumerate() {
+        let function = format!("section_{index}");
+        let id = module.declare(&function, 1);
+        let body = FunctionBuilder::new(function, 1);
+        let body = section_function(body, machine, maps, functions, shape, index as u32, section)?;
+        module.define(id, body);
+        called.push((section, id));
+    }
+    module.define(functions.acquire, scratch::acquire(&maps)?);
+    module.define(main, main_function(name, machine, maps, shape, slot, &called)?);
+    Ok(module)
+}
+
+fn section_function(
+    mut b: FunctionBuilder,
+    machine: &Machine,
+    maps: Maps,
+    functions: Functions,
+    shape: Shape,
+    index: u32,
+    section: &Section,
+) -> Result<ebpf::Function, Error> {
+    let raw = b.param(0);
+    let read = Reader::new(&mut b, &machine.btf);
+    let context = context(&mut b, &read, raw, shape)?;
+    let leave = b.create_block();
+    let (scratch, scratch_bit, length) = (b.var(), b.var(), b.var());
+    let zero = b.iconst(0);
+    b.def(scratch, zero);
+    b.def(scratch_bit, zero);
+    let header = b.iconst(super::record::at::SIZE.into());
+    b.def(length, header);
+    let mut e = Emitter {
+        b,
+        read,
+        machine,
+        maps,
+        functions,
+        context,
+        raw_context: raw,
+        index,
+        leave,
+        scratch,
+        scratch_bit,
+        length,
+        texts: HashMap::new(),
+        returned_buffer: None,
+    };
+    e.section(section)?;
+    e.b.switch_to(leave);
+    e.release();
+    e.b.ret(0);
+    Ok(e.b.finish()?)
+}
+
+fn context(
+    b: &mut FunctionBuilder,
+    read: &Reader<'_>,
+    raw: ebpf::Value,
+    shape: Shape,
+) -> Result<Context, Error> {
+    Ok(match shape {
+        Shape::Words { returned } => Context::Words { context: raw, returned },
+        Shape::Function => Context::Function { context: raw },
+        Shape::SyscallWords { returned } => {
+            let registers = b.load(Size::U64, raw, 0);
+            let returned = returned.map(|word| b.load(Size::U64, raw, 8 * word as i16));
+            Context::Syscall { registers: Base::Typed(registers), returned }
+        }
+        Shape::SyscallFunction => {
+            let first = register::FUNCTION[0];
+            let registers = read.get(b, Base::Typed(raw), "pt_regs", first)?;
+            Context::Syscall { registers: Base::Address(registers), returned: None }
+        }
+        Shape::SyscallEnter => {
+            let registers = b.load(Size::U64, raw, 0);
+            Context::Syscall { registers: Base::Typed(registers), returned: None }
+        }
+        Shape::SyscallExit => {
+            let registers = b.load(Size::U64, raw, 0);
+            let returned = b.load(Size::U64, raw, 8);
+            Context::Syscall { registers: Base::Typed(registers), returned: Some(returned) }
+        }
+        Shape::Record => Context::Record { context: raw },
+    })
+}
+
+fn main_function(
+    name: &str,
+    machine: &Machine,
+    maps: Maps,
+    shape: Shape,
+    slot: u32,
+    sections: &[(&Section, FuncId)],
+) -> Result<ebpf::Function, Error> {
+    let mut b = FunctionBuilder::new(name, 1);
+    let raw = b.param(0);
+    active(&mut b, maps, slot);
+    if matches!(shape, Shape::SyscallEnter | Shape::SyscallExit) {
+        dispatch(&mut b, machine, raw, shape, sections)?;
+    } else {
+        for (_, id) in sections {
+            b.call_func(*id, &[raw]);
+        }
+    }
+    b.ret(0);
+    Ok(b.finish()?)
+}
+
+/// Returns unless the program is active in the current generation.
+fn active(b: &mut FunctionBuilder, maps: Maps, slot: u32) {
+    let control = b.map_value(maps.control, control::GENERATION);
+    let generation = b.load(Size::U32, control, 0);
+    let column = b.and(generation, 1);
+    let column = b.mul(column, control::PROGRAMS as i32);
+    let states = b.map_value(maps.control, control::ACTIVE + slot);
+    let state = b.add(states, column);
+    let state = b.load(Size::U8, state, 0);
+    return_if(b, Cond::Eq, state, 0, 0);
+}
+
+/// Calls the sections of the system call that is made, found by halving.
+fn dispatch(
+    b: &mut FunctionBuilder,
+    machine: &Machine,
+    raw: ebpf::Value,
+    shape: Shape,
+    sections: &[(&Section, FuncId)],
+) -> Result<(), Error> {
+    let read = Reader::new(b, &machine.btf);
+    let number = match shape {
+        Shape::SyscallEnter => b.load(Size::U64, raw, 8),
+        _ => {
+            let registers = b.load(Size::U64, raw, 0);
+            read.get(b, Base::Typed(registers), "pt_regs", register::NUMBER)?
+        }
+    };
+    let compat = compat(b, &read)?;
+    // 32-bit callers' numbers have bit 31 set, as in lists of system calls.
+    let compat = b.shl(compat, 31);
+    let number = b.and(number, 0x7fff_ffff);
+    let number = b.or(number, compat);
+    let mut table: BTreeMap<u64, Vec<FuncId>> = BTreeMap::new();
+    for (section, id) in sections {
+        if let Attachment::Syscall { number, compat } = section.hook.attachment {
+            let key = u64::from(number) | if compat { 1 << 31 } else { 0 };
+            table.entry(key).or_default().push(*id);
+        }
+    }
+    let table: Vec<(u64, Vec<FuncId>)> = table.into_iter().collect();
+    halve(b, raw, number, &table);
+    Ok(())
+}
+
+/// 1 for a system call by a 32-bit caller: `in_ia32_syscall()` tests `TS_COMPAT` of the thread.
+fn compat(b: &mut FunctionBuilder, read: &Reader<'_>) -> Result<ebpf::Value, Error> {
+    /// arch/x86/include/asm/thread_info.h
+    const TS_COMPAT: i32 = 2;
+    if !cfg!(target_arch = "x86_64") || !read.has("task_struct", "thread_info.status") {
+        return Ok(b.iconst(0));
+    }
+    let task = b.call(crate::helper::GET_CURRENT_TASK_BTF, &[]);
+    let status = read.get(b, Base::Typed(task), "task_struct", "thread_info.status")?;
+    let status = b.and(status, TS_COMPAT);
+    Ok(b.lshr(status, 1))
+}
+
+fn halve(
+    b: &mut FunctionBuilder,
+    raw: ebpf::Value,
+    number: ebpf::Value,
+    table: &[(u64, Vec<FuncId>)],
+) {
+    let done = b.create_block();
+    match table {
+        [] => b.jump(done, &[]),
+        [(key, functions)] => {
+            let found = b.create_block();
+            let key = b.iconst(*key as i64);
+            b.brif(Cond::Eq, number, key, found, done);
+            b.switch_to(found);
+            for function in functions {
+                b.call_func(*function, &[raw]);
+            }
+            b.jump(done, &[]);
+        }
+        table => {
+            let (low, high) = table.split_at(table.len() / 2);
+            let bound = b.iconst(high[0].0 as i64);
+            let (below, above) = (b.create_block(), b.create_block());
+            b.brif(Cond::Ult, number, bound, below, above);
+            b.switch_to(below);
+            halve(b, raw, number, low);
+            b.jump(done, &[]);
+            b.switch_to(above);
+            halve(b, raw, number, high);
+            b.jump(done, &[]);
+        }
+    }
+    b.switch_to(done);
+}

@@ -1,0 +1,285 @@
+//! A section: what one hook of one policy does at one place.
+//!
+//! Selectors are tried in order; the first whose filters all hold acts. Within a selector the filters
+//! stand from cheap to dear: first what the process is, then values. Nothing is captured before a
+//! selector matches, except texts that a filter had to read.
+
+use super::record::Position;
+use super::{Context, Emitter, map};
+use crate::plan::{Attachment, HookPlan};
+use crate::{Error, filter, helper, test};
+use ebpf::{Block, Cond, Operand, Size, Value};
+use policy::checked::{Filter, FilterTest, Selector, Subject};
+use std::sync::Arc;
+
+/// Which part of a call a section sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Role {
+    /// All there is: there is no return value, or the program sees arguments and result together.
+    Whole,
+    /// The entry; the return is awaited.
+    Entry,
+    /// The return.
+    Return,
+}
+
+/// One hook of one policy at one place.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    /// Number in records; the entry and the return of a hook have the same.
+    pub(crate) number: u32,
+    /// The hook.
+    pub(crate) hook: Arc<HookPlan>,
+    /// Which part it is.
+    pub(crate) role: Role,
+}
+
+impl Emitter<'_> {
+    /// Emits a section from the current block; every way through it ends in [`Self::leave`].
+    pub(crate) fn section(&mut self, section: &Section) -> Result<(), Error> {
+        match section.role {
+            Role::Whole | Role::Entry => self.entry(section),
+            Role::Return => self.at_return(section),
+        }
+    }
+
+    fn entry(&mut self, section: &Section) -> Result<(), Error> {
+        let hook = &section.hook;
+        if hook.selectors.is_empty() {
+            return self.matched(section, None);
+        }
+        // A text that several selectors ask about is read once.
+        let filters = hook.selectors.iter().flat_map(|selector| &selector.filters);
+        let texts: Vec<Position> = filters.filter_map(position).collect();
+        self.declare_texts(texts.into_iter().filter(|position| {
+            position.input(hook).is_some_and(|input| crate::test::reads_text(input))
+        }));
+        for (index, selector) in hook.selectors.iter().enumerate() {
+            let next = self.b.create_block();
+            self.process_filters(selector, next)?;
+            self.value_filters(&selector.filters, hook, next)?;
+            if section.role == Role::Whole && hook.returned.is_some() {
+                self.value_filters(&selector.return_filters, hook, next)?;
+            }
+            self.matched(section, Some(index))?;
+            self.b.switch_to(next);
+        }
+        let leave = self.leave;
+        self.b.jump(leave, &[]);
+        Ok(())
+    }
+
+    /// Filters by the process, from cheap to dear; goes to `otherwise` unless all hold.
+    fn process_filters(&mut self, selector: &Selector, otherwise: Block) -> Result<(), Error> {
+        if let Some(scope) = &selector.workloads {
+            filter::workloads(self, scope, otherwise)?;
+        }
+        for pids in &selector.pids {
+            filter::pids(self, pids, otherwise)?;
+        }
+        for namespaces in &selector.namespaces {
+            filter::namespaces(self, namespaces, otherwise)?;
+        }
+        for capabilities in &selector.capabilities {
+            filter::capabilities(self, capabilities, otherwise)?;
+        }
+        for changes in &selector.namespace_changes {
+            filter::namespace_changes(self, changes, otherwise)?;
+        }
+        for changes in &selector.capability_changes {
+            filter::capability_changes(self, changes, otherwise)?;
+        }
+        for binaries in &selector.binaries {
+            filter::binaries(self, binaries, otherwise)?;
+        }
+        for binaries in &selector.parent_binaries {
+            filter::parent_binaries(self, binaries, otherwise)?;
+        }
+        Ok(())
+    }
+
+    fn value_filters(
+        &mut self,
+        filters: &[Filter],
+        hook: &HookPlan,
+        otherwise: Block,
+    ) -> Result<(), Error> {
+        // Numbers before what has to be read from memory.
+        let mut ordered: Vec<&Filter> = filters.iter().collect();
+        ordered.sort_by_key(|filter| {
+            position(filter)
+                .and_then(|position| position.input(hook))
+                .map_or(0, |input| test::cost(input.kind))
+        });
+        for filter in ordered {
+            let FilterTest::Known(test) = &filter.test else {
+                return Err(Error::Unsupported(format!("{}: a type is open", filter.place.path)));
+            };
+            let yes = self.b.create_block();
+            let to = super::Targets { yes, no: otherwise, unknown: otherwise };
+            match position(filter) {
+                Some(position) => {
+                    let input = position.input(hook).ok_or_else(|| {
+                        Error::Unsupported(format!("{}: no such value", filter.place.path))
+                    })?;
+                    test::test(self, position, input, hook, test, to)?;
+                }
+                None => test::expression(self, hook, test, to)?,
+            }
+            self.b.switch_to(yes);
+        }
+        Ok(())
+    }
+
+    /// A selector has matched, or there is none.
+    fn matched(&mut self, section: &Section, selector: Option<usize>) -> Result<(), Error> {
+        let hook = section.hook.clone();
+        let code = selector.map_or(0, |index| index as i32 + 1);
+        let now = self.now();
+        for (index, input) in hook.args.iter().enumerate() {
+            if !(input.return_copy && section.role == Role::Entry) {
+                self.capture(Position::Argument(index), input)?;
+            }
+        }
+        for (index, input) in hook.data.iter().enumerate() {
+            self.capture(Position::Data(index), input)?;
+        }
+        if section.role == Role::Entry {
+            self.await_return(section, code, now)?;
+        } else if let Some(input) = &hook.returned {
+            self.capture(Position::Returned, input)?;
+        }
+        self.send(section.number, code, now, None)?;
+        let leave = self.leave;
+        self.b.jump(leave, &[]);
+        Ok(())
+    }
+
+    /// Notes the call, so that its return is seen.
+    fn await_return(&mut self, section: &Section, selector: i32, now: Value) -> Result<(), Error> {
+        use map::call;
+        let value = self.b.slot(call::VALUE_SIZE as u32, 8);
+        self.b.slot_store(Size::U64, value, call::TIME, now);
+        self.b.slot_store(Size::U32, value, call::SELECTOR, selector);
+        self.b.slot_store(Size::U32, value, call::PAD, 0);
+        let buffers: Vec<_> =
+            section.hook.args.iter().filter(|input| input.return_copy).cloned().collect();
+        for index in 0..call::BUFFER_COUNT {
+            let address = match buffers.get(index) {
+                Some(input) => self.source(&input.source)?.value,
+                None => self.b.iconst(0),
+            };
+            let at = call::BUFFERS + 8 * index as i16;
+            self.b.slot_store(Size::U64, value, at, address);
+        }
+        let key = self.call_key(section, false)?;
+        let calls = self.b.map(self.maps.calls);
+        let value = self.b.slot_addr(value, 0);
+        let flags = self.b.iconst(0);
+        let failed = self.b.call(helper::MAP_UPDATE_ELEM, &[calls, key, value, flags]);
+        let (full, noted) = (self.b.create_block(), self.b.create_block());
+        self.b.brif(Cond::Ne, failed, 0, full, noted);
+        // Half an event would never be completed.
+        self.b.switch_to(full);
+        self.count(map::counter::NO_CALL);
+        let leave = self.leave;
+        self.b.jump(leave, &[]);
+        self.b.switch_to(noted);
+        Ok(())
+    }
+
+    /// The key of this call: the same at its entry and its return.
+    fn call_key(&mut self, section: &Section, at_return: bool) -> Result<Value, Error> {
+        use map::call;
+        let frame = match self.context {
+            // Entry and return programs of one trampoline get the same array on its stack.
+            Context::Words { context, .. } | Context::Record { context } => context,
+            Context::Function { context } => {
+                let base = crate::read::Base::Typed(context);
+                let stack = self.register(base, super::context::register::STACK)?;
+                let popped = if at_return { super::context::register::POPPED } else { 0 };
+                self.b.sub(stack, popped)
+            }
+            Context::Syscall { .. } => match section.hook.attachment {
+                // One system call at a time per task.
+                Attachment::Syscall { .. } => self.b.call(helper::GET_CURRENT_PID_TGID, &[]),
+                Attachment::Kprobe { .. } => {
+                    let base = crate::read::Base::Typed(self.raw_context);
+                    let stack = self.register(base, super::context::register::STACK)?;
+                    let popped = if at_return { super::context::register::POPPED } else { 0 };
+                    self.b.sub(stack, popped)
+                }
+                _ => self.raw_context,
+            },
+        };
+        let key = self.b.slot(call::KEY_SIZE as u32, 8);
+        self.b.slot_store(Size::U64, key, call::FRAME, frame);
+        self.b.slot_store(Size::U32, key, call::SECTION, section.number as i32);
+        self.b.slot_store(Size::U32, key, call::SECTION + 4, 0);
+        Ok(self.b.slot_addr(key, 0))
+    }
+
+    fn at_return(&mut self, section: &Section) -> Result<(), Error> {
+        use map::call;
+        let hook = section.hook.clone();
+        let leave = self.leave;
+        let key = self.call_key(section, true)?;
+        let calls = self.b.map(self.maps.calls);
+        let noted = self.b.call(helper::MAP_LOOKUP_ELEM, &[calls, key]);
+        self.require(Cond::Ne, noted, 0, leave);
+        let began = self.b.load(Size::U64, noted, call::TIME);
+        let selector = self.b.load(Size::U32, noted, call::SELECTOR);
+        let buffers: Vec<Value> = (0..call::BUFFER_COUNT)
+            .map(|index| self.b.load(Size::U64, noted, call::BUFFERS + 8 * index as i16))
+            .collect();
+        let key = self.call_key(section, true)?;
+        let calls = self.b.map(self.maps.calls);
+        self.b.call(helper::MAP_DELETE_ELEM, &[calls, key]);
+
+        let post = self.b.create_block();
+        for (index, filters) in hook.selectors.iter().enumerate() {
+            if filters.return_filters.is_empty() {
+                continue;
+            }
+            let (mine, next) = (self.b.create_block(), self.b.create_block());
+            self.b.brif(Cond::Eq, selector, index as i32 + 1, mine, next);
+            self.b.switch_to(mine);
+            let refused = self.b.create_block();
+            self.value_filters(&filters.return_filters, &hook, refused)?;
+            self.b.jump(post, &[]);
+            // The entry's half waits in user space: tell it to forget.
+            self.b.switch_to(refused);
+            let now = self.now();
+            self.send(section.number, -1, now, Some(began))?;
+            self.b.jump(leave, &[]);
+            self.b.switch_to(next);
+        }
+        self.b.jump(post, &[]);
+        self.b.switch_to(post);
+        let mut buffers = buffers.into_iter();
+        for (index, input) in hook.args.iter().enumerate().filter(|(_, input)| input.return_copy) {
+            if let Some(address) = buffers.next() {
+                self.returned_buffer = Some(address);
+                self.capture(Position::Argument(index), input)?;
+                self.returned_buffer = None;
+            }
+        }
+        if let Some(input) = &hook.returned {
+            self.capture(Position::Returned, input)?;
+        }
+        let now = self.now();
+        self.send(section.number, Operand::from(selector), now, Some(began))?;
+        self.b.jump(leave, &[]);
+        Ok(())
+    }
+}
+
+/// Which value a filter is about; `None` for an expression over several.
+fn position(filter: &Filter) -> Option<Position> {
+    match filter.subject {
+        Subject::Argument(index) => Some(Position::Argument(index)),
+        Subject::Data(index) => Some(Position::Data(index)),
+        Subject::Return => Some(Position::Returned),
+        Subject::Expression => None,
+    }
+}
