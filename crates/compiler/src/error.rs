@@ -23,6 +23,9 @@ pub enum Error {
     /// Something that a plan may ask for and that is not compiled.
     #[error("not compiled: {0}")]
     Unsupported(String),
+    /// More programs than the control map has slots for.
+    #[error("there are too many programs: {} is the most", crate::emit::map::control::PROGRAMS)]
+    TooManyPrograms,
     /// What the task iterator wrote does not read as it should.
     #[error("task iterator: {0}")]
     Scan(#[from] crate::base::record::DecodeError),

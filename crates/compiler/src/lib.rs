@@ -4,21 +4,26 @@
 //! - [`base`]: the base programs
 //! - [`Machine`]: what programs are made for
 //! - [`plan`]: a policy on one machine: where its hooks attach, what they read
+//! - [`policies`]: the policies in force
 //! - [`observed`]: what policies saw
 
 pub mod base;
+mod decode;
 mod emit;
 mod error;
 mod filter;
 mod flow;
 mod helper;
+mod link;
 mod load;
 mod machine;
 pub mod observed;
 pub mod plan;
+pub mod policies;
 mod read;
 mod test;
 mod value;
 
+pub use decode::{DecodeError, Decoder};
 pub use error::Error;
 pub use machine::Machine;

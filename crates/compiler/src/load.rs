@@ -4,15 +4,16 @@ use crate::Error;
 use ebpf::Module;
 use kernel::btf::TypeId;
 use kernel::btf_object::BtfObject;
+use kernel::features::ProgramKind;
 use kernel::map::Map;
-use kernel::program::{AttachType, Program, ProgramBtf, ProgramSpec, ProgramType, Target};
+use kernel::program::{Program, ProgramBtf, ProgramSpec, Target};
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Compiles and loads a BTF-typed program.
-pub(crate) fn tracing(
+/// Compiles and loads a program. `target`: what it is for, for kinds that fix that when loaded.
+pub(crate) fn program(
     module: &Module,
-    attach_type: AttachType,
-    target: TypeId,
+    kind: ProgramKind,
+    target: Option<TypeId>,
     maps: &[&Map],
 ) -> Result<Program, Error> {
     let name = module.name();
@@ -28,9 +29,9 @@ pub(crate) fn tracing(
     let object = BtfObject::load(&types.blob)?;
     let spec = ProgramSpec {
         name,
-        program_type: ProgramType::TRACING,
-        attach_type,
-        target: Target::Kernel(target),
+        program_type: kind.program_type(),
+        attach_type: kind.attach_type(),
+        target: target.map_or(Target::None, Target::Kernel),
         instructions: &program.bytes(),
         btf: Some(ProgramBtf {
             object: &object,

@@ -6,9 +6,10 @@ use super::record::{Flags, Identity, Task, kind};
 use super::{emit, state};
 use crate::{Error, load};
 use kernel::btf::Btf;
+use kernel::features::ProgramKind;
 use kernel::link::{Link, Over};
 use kernel::map::{Map, Update};
-use kernel::program::{AttachType, Program};
+use kernel::program::Program;
 use kernel::{Errno, pidfd};
 use std::collections::HashMap;
 use std::io::Read;
@@ -44,14 +45,14 @@ impl Base {
         let programs = programs(btf, options)?
             .into_iter()
             .map(|BaseProgram { hook, module, .. }| {
-                let (attach_type, target) = match hook {
+                let (kind, target) = match hook {
                     Hook::Tracepoint(name) => {
                         let target = btf.find_typedef(&format!("btf_trace_{name}"))?;
-                        (AttachType::TRACE_RAW_TP, target)
+                        (ProgramKind::TpBtf, target)
                     }
-                    Hook::Tasks => (AttachType::TRACE_ITER, btf.find_func("bpf_iter_task")?),
+                    Hook::Tasks => (ProgramKind::IterTask, btf.find_func("bpf_iter_task")?),
                 };
-                let program = load::tracing(&module, attach_type, target, &shared)?;
+                let program = load::program(&module, kind, Some(target), &shared)?;
                 Ok((hook, program))
             })
             .collect::<Result<Vec<_>, Error>>()?;
@@ -113,6 +114,11 @@ impl Base {
     /// The ring of process records and enforcement.
     pub fn ring(&self) -> &Map {
         &self.maps.ring
+    }
+
+    /// The state of processes, in task storage.
+    pub(crate) fn states(&self) -> &Map {
+        &self.maps.states
     }
 
     /// The ring of what policies observe.

@@ -7,6 +7,7 @@ use super::scratch::{self, Functions};
 use super::section::Section;
 use super::{Context, Emitter};
 use crate::flow::return_if;
+use crate::link::Place;
 use crate::plan::Attachment;
 use crate::read::{Base, Reader};
 use crate::{Error, Machine};
@@ -44,10 +45,11 @@ pub(crate) enum Shape {
 pub(crate) fn program(
     name: &str,
     machine: &Machine,
-    shape: Shape,
+    place: &Place,
     slot: u32,
     sections: &[Section],
 ) -> Result<Module, Error> {
+    let shape = place.shape();
     let mut module = Module::new(name);
     let maps = Maps::declare(&mut module);
     let main = module.declare(name, 1);
@@ -62,7 +64,7 @@ pub(crate) fn program(
         called.push((section, id));
     }
     module.define(functions.acquire, scratch::acquire(&maps)?);
-    module.define(main, main_function(name, machine, maps, shape, slot, &called)?);
+    module.define(main, main_function(name, machine, maps, place, slot, &called)?);
     Ok(module)
 }
 
@@ -144,13 +146,16 @@ fn main_function(
     name: &str,
     machine: &Machine,
     maps: Maps,
-    shape: Shape,
+    place: &Place,
     slot: u32,
     sections: &[(&Section, FuncId)],
 ) -> Result<ebpf::Function, Error> {
+    let shape = place.shape();
     let mut b = FunctionBuilder::new(name, 1);
     let raw = b.param(0);
-    active(&mut b, maps, slot);
+    if !place.completes() {
+        active(&mut b, maps, slot);
+    }
     if matches!(shape, Shape::SyscallEnter | Shape::SyscallExit) {
         dispatch(&mut b, machine, raw, shape, sections)?;
     } else {

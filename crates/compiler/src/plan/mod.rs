@@ -4,6 +4,7 @@
 //! types, its features or its tracepoints is decided here, and whatever cannot be had is refused with
 //! the place in the policy, so that the later stages cannot fail for what a user wrote.
 
+mod temporary;
 use kernel::btf::{Hop, TypeId};
 use kernel::tracefs::Location;
 use policy::Problem;

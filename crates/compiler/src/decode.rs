@@ -1,0 +1,189 @@
+//! Reading the records that programs of policies write.
+//!
+//! A record names its section, and the section's hook says what each item is. Where a return is
+//! awaited, the entry's half waits here for its other half.
+
+use crate::base::record::Identity;
+use crate::emit::load::fault;
+use crate::emit::record::{KIND, Position, at, item};
+use crate::observed::{Fault, Observation, Observed};
+use crate::plan::{HookPlan, Input};
+use crate::value;
+use policy::CheckedPolicy;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Entries whose return is awaited, at most; as many as the kernel side notes.
+const WAITING_MAX: usize = crate::emit::map::call::MAX as usize;
+
+/// What the numbers of sections stand for.
+pub(crate) type Registry = Arc<RwLock<HashMap<u32, Arc<Announced>>>>;
+
+/// A section as decoding needs it.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    pub(crate) policy: Arc<CheckedPolicy>,
+    pub(crate) hook: Arc<HookPlan>,
+    /// Whether the entry's records wait for a return's.
+    pub(crate) awaits: bool,
+}
+
+/// A record that does not read as one: a bug, or a foreign writer in the ring.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It ends before what it announces.
+    #[error("a policy's record of {0} bytes is too short")]
+    Short(usize),
+    /// It was not written by a policy.
+    #[error("record of unknown kind {0} in the ring of observations")]
+    Kind(u32),
+    /// Its section is not known: its policy was removed long ago.
+    #[error("record of section {0}, which is not known any more")]
+    Section(u32),
+    /// A value does not read as its type.
+    #[error("value {position} of {policy} does not read as type {kind}")]
+    Value {
+        /// Policy.
+        policy: String,
+        /// Position as in the record.
+        position: u16,
+        /// Type.
+        kind: String,
+    },
+}
+
+/// Reads records into observations.
+#[derive(Debug)]
+pub struct Decoder {
+    registry: Registry,
+    waiting: HashMap<(u32, u64), Observation>,
+    forgotten: u64,
+}
+
+impl Decoder {
+    pub(crate) fn new(registry: Registry) -> Self {
+        Self { registry, waiting: HashMap::new(), forgotten: 0 }
+    }
+
+    /// Entries that were given up: their returns never came, because the policy was removed meanwhile
+    /// or the return's record was lost.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Reads one record of the observation ring. `None`: the first half of a call whose return is
+    /// awaited, or the word that it is not to be reported.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; later records are not affected.
+    pub fn decode(&mut self, record: &[u8]) -> Result<Option<Observation>, DecodeError> {
+        let short = || DecodeError::Short(record.len());
+        let word = |at: i16| {
+            let bytes = record.get(at as usize..).and_then(|rest| rest.first_chunk());
+            bytes.map(|bytes| u32::from_ne_bytes(*bytes)).ok_or_else(short)
+        };
+        let long = |at: i16| {
+            let bytes = record.get(at as usize..).and_then(|rest| rest.first_chunk());
+            bytes.map(|bytes| u64::from_ne_bytes(*bytes)).ok_or_else(short)
+        };
+        let kind = word(at::KIND)?;
+        if kind != KIND {
+            return Err(DecodeError::Kind(kind));
+        }
+        let number = word(at::SECTION)?;
+        let section = {
+            let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+            registry.get(&number).cloned().ok_or(DecodeError::Section(number))?
+        };
+        let (selector, tid, call) = (word(at::SELECTOR)?, word(at::TID)?, long(at::CALL)?);
+        let time = long(at::TIME)?;
+        let process = Identity {
+            ktime: long(crate::base::record::at::PROCESS)?,
+            pid: word(crate::base::record::at::PROCESS + 8)?,
+        };
+        // The time of a call's entry and the section tell it apart, with the thread.
+        let key = |began: u64| (tid, began ^ u64::from(number) << 40);
+        if call == 0 {
+            let hook = section.hook.clone();
+            let mut observation = Observation {
+                policy: section.policy.clone(),
+                cpu: word(at::CPU)?,
+                time,
+                process,
+                tid,
+                selector: selector.checked_sub(1).map(|index| index as usize),
+                args: absent(&hook.args),
+                data: absent(&hook.data),
+                returned: None,
+                hook,
+            };
+            items(record, &mut observation)?;
+            if !section.awaits {
+                return Ok(Some(observation));
+            }
+            if self.waiting.len() >= WAITING_MAX {
+                self.forgotten += self.waiting.len() as u64;
+                self.waiting.clear();
+            }
+            self.waiting.insert(key(time), observation);
+            return Ok(None);
+        }
+        let Some(mut observation) = self.waiting.remove(&key(call)) else {
+            return Ok(None);
+        };
+        if selector == u32::MAX {
+            return Ok(None);
+        }
+        items(record, &mut observation)?;
+        Ok(Some(observation))
+    }
+}
+
+/// Values that are not in the record had no room in it; those of types that capture nothing are not
+/// reported.
+fn absent(inputs: &[Input]) -> Vec<Option<Observed>> {
+    let absent = |input: &Input| {
+        let room = !input.return_copy && value::of(input.kind).is_some();
+        room.then_some(Observed::Fault(Fault::Room))
+    };
+    inputs.iter().map(absent).collect()
+}
+
+fn items(record: &[u8], observation: &mut Observation) -> Result<(), DecodeError> {
+    let mut rest = record.get(at::SIZE as usize..).unwrap_or_default();
+    while !rest.is_empty() {
+        let short = || DecodeError::Short(record.len());
+        let half = |at: i16| {
+            let bytes = rest.get(at as usize..).and_then(|rest| rest.first_chunk());
+            bytes.map(|bytes| u16::from_ne_bytes(*bytes)).ok_or_else(short)
+        };
+        let code = half(item::POSITION)?;
+        let status = half(item::STATUS)?;
+        let length = rest.get(item::LENGTH as usize..).and_then(|rest| rest.first_chunk());
+        let length = u32::from_ne_bytes(*length.ok_or_else(short)?) as usize;
+        let start = item::SIZE as usize;
+        let bytes = rest.get(start..start.saturating_add(length)).ok_or_else(short)?;
+        let position = Position::from_code(code);
+        let hook = observation.hook.clone();
+        let wrong = || DecodeError::Value {
+            policy: observation.policy.name.clone(),
+            position: code,
+            kind: position.input(&hook).map(|input| input.kind.to_string()).unwrap_or_default(),
+        };
+        let input = position.input(&hook).ok_or_else(wrong)?;
+        let value = match fault(status) {
+            Some(fault) => Observed::Fault(fault),
+            None => {
+                let kind = value::of(input.kind).ok_or_else(wrong)?;
+                kind.decode(bytes, input).ok_or_else(wrong)?
+            }
+        };
+        match position {
+            Position::Argument(index) => observation.args[index] = Some(value),
+            Position::Data(index) => observation.data[index] = Some(value),
+            Position::Returned => observation.returned = Some(value),
+        }
+        rest = rest.get(start + length.next_multiple_of(8)..).unwrap_or_default();
+    }
+    Ok(())
+}

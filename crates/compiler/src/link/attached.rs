@@ -1,0 +1,101 @@
+//! A program in its place, with its counters.
+
+use super::{Place, SharedMaps};
+use crate::emit::map::{self, counter};
+use crate::emit::program;
+use crate::emit::section::Section;
+use crate::{Error, Machine, load};
+use kernel::link::Link;
+use kernel::map::{Map, MapSpec, MapType};
+use kernel::program::Program;
+
+/// A program in its place. Dropped, it is detached.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    /// Its number in the control map.
+    pub(crate) slot: u32,
+    /// Its sections, by their numbers.
+    pub(crate) sections: Vec<u32>,
+    program: Program,
+    counters: Map,
+    _link: Link,
+}
+
+/// What a section counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records sent.
+    pub posted: u64,
+    /// Records that the full ring did not take.
+    pub lost: u64,
+    /// Matches for which there was no memory to put a record together.
+    pub no_scratch: u64,
+    /// Matches whose return could not be awaited.
+    pub no_call: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.posted += other.posted;
+        self.lost += other.lost;
+        self.no_scratch += other.no_scratch;
+        self.no_call += other.no_call;
+    }
+}
+
+impl Attached {
+    /// Makes, loads and attaches the program of these sections. It does nothing until its slot is
+    /// active.
+    pub(crate) fn new(
+        place: &Place,
+        slot: u32,
+        sections: &[Section],
+        machine: &Machine,
+        shared: &SharedMaps,
+    ) -> Result<Self, Error> {
+        let module = program::program(&place.name(), machine, place, slot, sections)?;
+        let counters = Map::create(&MapSpec {
+            name: map::COUNTERS,
+            map_type: MapType::PERCPU_ARRAY,
+            key_size: 4,
+            value_size: counter::SIZE as u32,
+            max_entries: sections.len() as u32,
+            ..MapSpec::default()
+        })?;
+        let mut maps = shared.all().to_vec();
+        maps.push(&counters);
+        let program = load::program(&module, place.kind(), place.target(&machine.btf)?, &maps)?;
+        let link = place.attach(&program)?;
+        let sections = sections.iter().map(|section| section.number).collect();
+        Ok(Self { slot, sections, program, counters, _link: link })
+    }
+
+    /// What each section counted, by its number.
+    pub(crate) fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
+        let mut all = Vec::new();
+        for (index, number) in self.sections.iter().enumerate() {
+            let values = self.counters.lookup_per_cpu(&(index as u32).to_ne_bytes())?;
+            let sum = |offset: i16| {
+                values.as_ref().and_then(|values| values.sum_u64(offset as usize)).unwrap_or(0)
+            };
+            let counters = Counters {
+                posted: sum(counter::POSTED),
+                lost: sum(counter::LOST),
+                no_scratch: sum(counter::NO_SCRATCH),
+                no_call: sum(counter::NO_CALL),
+            };
+            all.push((*number, counters));
+        }
+        Ok(all)
+    }
+
+    /// Times that the kernel did not run it because it was running on that CPU already.
+    pub(crate) fn missed_runs(&self) -> Result<u64, Error> {
+        Ok(self.program.statistics()?.recursion_misses)
+    }
+
+    /// Bytes of kernel memory of the program and its own maps.
+    pub(crate) fn memory_bytes(&self) -> Result<u64, Error> {
+        Ok(self.program.memory_bytes()? + self.counters.memory_bytes()?)
+    }
+}

@@ -1,0 +1,64 @@
+//! The maps that all programs of policies share.
+
+use crate::Error;
+use crate::base::Base;
+use crate::emit::{map, scratch};
+use kernel::map::{Map, MapFlags, MapMemory, MapSpec, MapType};
+
+/// The maps that all programs of policies share.
+#[derive(Debug)]
+pub(crate) struct SharedMaps {
+    states: Map,
+    observation: Map,
+    scratch: Map,
+    cpu: Map,
+    pub(crate) calls: Map,
+    control: Map,
+    /// The control element, as memory.
+    pub(crate) control_memory: MapMemory,
+}
+
+impl SharedMaps {
+    pub(crate) fn create(base: &Base) -> Result<Self, Error> {
+        let per_cpu = |name, size: u32, entries| {
+            Map::create(&MapSpec {
+                name,
+                map_type: MapType::PERCPU_ARRAY,
+                key_size: 4,
+                value_size: size,
+                max_entries: entries,
+                ..MapSpec::default()
+            })
+        };
+        let control = Map::create(&MapSpec {
+            name: map::CONTROL,
+            map_type: MapType::ARRAY,
+            key_size: 4,
+            value_size: map::control::SIZE,
+            max_entries: 1,
+            flags: MapFlags::MMAPABLE,
+            ..MapSpec::default()
+        })?;
+        Ok(Self {
+            states: base.states().try_clone()?,
+            observation: base.observation_ring().try_clone()?,
+            scratch: per_cpu(map::SCRATCH, scratch::SIZE as u32, scratch::AREAS)?,
+            cpu: per_cpu(map::CPU, map::cpu::SIZE as u32, 1)?,
+            calls: Map::create(&MapSpec {
+                name: map::CALLS,
+                map_type: MapType::HASH,
+                key_size: map::call::KEY_SIZE as u32,
+                value_size: map::call::VALUE_SIZE as u32,
+                max_entries: map::call::MAX,
+                flags: MapFlags::NO_PREALLOC,
+                ..MapSpec::default()
+            })?,
+            control_memory: control.map_memory()?,
+            control,
+        })
+    }
+
+    pub(crate) fn all(&self) -> [&Map; 6] {
+        [&self.states, &self.observation, &self.scratch, &self.cpu, &self.calls, &self.control]
+    }
+}

@@ -1,0 +1,186 @@
+//! Where programs hang. Policies that hook the same place the same way share a program there.
+
+use crate::Error;
+use crate::emit::program::Shape;
+use crate::emit::section::Role;
+use crate::plan::{Attachment, HookPlan, Input};
+use kernel::btf::{Btf, TypeId};
+use kernel::features::ProgramKind;
+use kernel::link::{Kprobe, KprobePlace, Link};
+use kernel::program::Program;
+use policy::checked::ValueKind;
+
+/// A place to attach to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Place {
+    /// Entry of a function, by trampoline.
+    Fentry { function: String, id: TypeId, syscall: bool },
+    /// Return of a function, by trampoline. `awaited`: for calls whose entry was noted.
+    Fexit { function: String, id: TypeId, parameters: u32, syscall: bool, awaited: bool },
+    /// Entry of a function, by breakpoint.
+    Kprobe { function: String, syscall: bool },
+    /// Return of a function, by breakpoint.
+    Kretprobe { function: String, syscall: bool },
+    /// Entry of all system calls.
+    SyscallEnter,
+    /// Return of all system calls.
+    SyscallExit,
+    /// A hook of BPF LSM.
+    Lsm { hook: String, id: TypeId },
+    /// A tracepoint with typed arguments.
+    RawTracepoint { name: String, id: TypeId },
+    /// A tracepoint with perf's record.
+    Tracepoint { subsystem: String, event: String, id: u32 },
+}
+
+/// The places that a hook needs, with what its sections there are; returns before entries, so that
+/// whatever is noted at entry is seen to return.
+pub(crate) fn places(hook: &HookPlan) -> Vec<(Place, Role)> {
+    let returns = hook.returned.is_some();
+    match hook.attachment.clone() {
+        Attachment::Trampoline { function, id, parameters, syscall } => {
+            let exit = |awaited| Place::Fexit {
+                function: function.clone(),
+                id,
+                parameters,
+                syscall,
+                awaited,
+            };
+            let entry = Place::Fentry { function: function.clone(), id, syscall };
+            if !returns {
+                vec![(entry, Role::Whole)]
+            } else if lasts(hook, &function) {
+                vec![(exit(false), Role::Whole)]
+            } else {
+                vec![(exit(true), Role::Return), (entry, Role::Entry)]
+            }
+        }
+        Attachment::Kprobe { function, syscall } => {
+            let entry = Place::Kprobe { function: function.clone(), syscall };
+            if returns {
+                vec![(Place::Kretprobe { function, syscall }, Role::Return), (entry, Role::Entry)]
+            } else {
+                vec![(entry, Role::Whole)]
+            }
+        }
+        Attachment::Syscall { .. } if returns => {
+            vec![(Place::SyscallExit, Role::Return), (Place::SyscallEnter, Role::Entry)]
+        }
+        Attachment::Syscall { .. } => vec![(Place::SyscallEnter, Role::Whole)],
+        Attachment::Lsm { hook, id } => vec![(Place::Lsm { hook, id }, Role::Whole)],
+        Attachment::RawTracepoint { name, id } => {
+            vec![(Place::RawTracepoint { name, id }, Role::Whole)]
+        }
+        Attachment::Tracepoint { subsystem, event, id } => {
+            vec![(Place::Tracepoint { subsystem, event, id }, Role::Whole)]
+        }
+    }
+}
+
+/// Whether everything that the hook reads is the same at the return as it was at the entry, so that
+/// one program at the return sees all. Numbers are: a trampoline keeps the arguments. What the
+/// arguments of an LSM hook point to is held by its caller, except by hooks that free.
+fn lasts(hook: &HookPlan, function: &str) -> bool {
+    let held = function.starts_with("security_")
+        && !["free", "release", "put"].iter().any(|word| function.contains(word));
+    let lasts = |input: &Input| match input.kind.kind() {
+        ValueKind::Integer(_) | ValueKind::Capability => input.hops.is_empty() || held,
+        // Memory of the process, which it can write meanwhile.
+        ValueKind::Text | ValueKind::SocketAddress | ValueKind::UnixAddress => false,
+        _ => held,
+    };
+    hook.args.iter().chain(&hook.data).all(lasts) && !hook.args.iter().any(|arg| arg.return_copy)
+}
+
+impl Place {
+    /// What programs here get.
+    pub(crate) fn shape(&self) -> Shape {
+        match self {
+            Self::Fentry { syscall: true, .. } => Shape::SyscallWords { returned: None },
+            Self::Fexit { syscall: true, parameters, .. } => {
+                Shape::SyscallWords { returned: Some(*parameters) }
+            }
+            Self::Fexit { parameters, .. } => Shape::Words { returned: Some(*parameters) },
+            Self::Fentry { .. } | Self::Lsm { .. } | Self::RawTracepoint { .. } => {
+                Shape::Words { returned: None }
+            }
+            Self::Kprobe { syscall: true, .. } => Shape::SyscallFunction,
+            Self::Kretprobe { .. } | Self::Kprobe { .. } => Shape::Function,
+            Self::SyscallEnter => Shape::SyscallEnter,
+            Self::SyscallExit => Shape::SyscallExit,
+            Self::Tracepoint { .. } => Shape::Record,
+        }
+    }
+
+    /// Kind of the programs here.
+    pub(crate) fn kind(&self) -> ProgramKind {
+        match self {
+            Self::Fentry { .. } => ProgramKind::Fentry,
+            Self::Fexit { .. } => ProgramKind::Fexit,
+            Self::Kprobe { .. } | Self::Kretprobe { .. } => ProgramKind::Kprobe,
+            Self::SyscallEnter | Self::SyscallExit | Self::RawTracepoint { .. } => {
+                ProgramKind::TpBtf
+            }
+            Self::Lsm { .. } => ProgramKind::Lsm,
+            Self::Tracepoint { .. } => ProgramKind::Tracepoint,
+        }
+    }
+
+    /// Whether programs here act only on calls that an entry has noted, whatever is active meanwhile.
+    pub(crate) fn completes(&self) -> bool {
+        matches!(
+            self,
+            Self::Fexit { awaited: true, .. } | Self::Kretprobe { .. } | Self::SyscallExit
+        )
+    }
+
+    /// The type that the program is loaded for.
+    pub(crate) fn target(&self, btf: &Btf) -> Result<Option<TypeId>, Error> {
+        Ok(match self {
+            Self::Fentry { id, .. }
+            | Self::Fexit { id, .. }
+            | Self::Lsm { id, .. }
+            | Self::RawTracepoint { id, .. } => Some(*id),
+            Self::SyscallEnter => Some(btf.find_typedef("btf_trace_sys_enter")?),
+            Self::SyscallExit => Some(btf.find_typedef("btf_trace_sys_exit")?),
+            Self::Kprobe { .. } | Self::Kretprobe { .. } | Self::Tracepoint { .. } => None,
+        })
+    }
+
+    /// Attaches a program that was loaded for here.
+    pub(crate) fn attach(&self, program: &Program) -> Result<Link, Error> {
+        let kprobe = |function: &str, on_return| {
+            let place = KprobePlace::Symbol(function, 0);
+            Link::kprobe(program, &Kprobe { place, on_return, cookie: 0 })
+        };
+        Ok(match self {
+            Self::Fentry { function: name, .. }
+            | Self::Fexit { function: name, .. }
+            | Self::Lsm { hook: name, .. }
+            | Self::RawTracepoint { name, .. } => Link::tracing(program, name, 0)?,
+            Self::SyscallEnter => Link::tracing(program, "sys_enter", 0)?,
+            Self::SyscallExit => Link::tracing(program, "sys_exit", 0)?,
+            Self::Kprobe { function, .. } => kprobe(function, false)?,
+            Self::Kretprobe { function, .. } => kprobe(function, true)?,
+            Self::Tracepoint { subsystem, event, id } => {
+                Link::tracepoint(program, u64::from(*id), &format!("{subsystem}:{event}"), 0)?
+            }
+        })
+    }
+
+    /// A short name for programs here: the kernel keeps 15 bytes.
+    pub(crate) fn name(&self) -> String {
+        let name = match self {
+            Self::Fentry { function, .. } => format!("e_{function}"),
+            Self::Fexit { function, .. } => format!("x_{function}"),
+            Self::Kprobe { function, .. } => format!("k_{function}"),
+            Self::Kretprobe { function, .. } => format!("r_{function}"),
+            Self::SyscallEnter => "sys_enter".to_owned(),
+            Self::SyscallExit => "sys_exit".to_owned(),
+            Self::Lsm { hook, .. } => format!("l_{hook}"),
+            Self::RawTracepoint { name, .. } => format!("t_{name}"),
+            Self::Tracepoint { event, .. } => format!("p_{event}"),
+        };
+        format!("tg_{name}")
+    }
+}

@@ -1,0 +1,268 @@
+//! The policies in force.
+//!
+//! Adding, replacing or removing a policy builds new programs for the places that it touches, attaches
+//! them beside the old ones without effect, and then flips the generation: every program checks first
+//! whether it is active in the current one, so all hooks start, change or end at one instant. Only
+//! then are the old programs detached. A policy that cannot be loaded changes nothing.
+
+use crate::base::Base;
+use crate::decode::{Announced, Decoder, Registry};
+use crate::emit::map::control;
+use crate::emit::section::{Role, Section};
+use crate::link::attached::Counters;
+use crate::link::{Attached, Place, SharedMaps, places};
+use crate::plan::Plan;
+use crate::{Error, Machine};
+use policy::PolicyKey;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Sections in one program, at most: the kernel takes 256 functions, and verifies a program whole.
+const SECTIONS_MAX: usize = 64;
+/// How long the records of a removed policy can still be read.
+const RETIRED: Duration = Duration::from_secs(60);
+
+/// The policies in force.
+#[derive(Debug)]
+pub struct Policies {
+    machine: Arc<Machine>,
+    shared: SharedMaps,
+    loaded: BTreeMap<PolicyKey, Loaded>,
+    programs: BTreeMap<Place, Vec<Attached>>,
+    /// Which slots of the control map are taken.
+    slots: Vec<bool>,
+    generation: u32,
+    registry: Registry,
+    /// The last number given to a section.
+    numbers: u32,
+    /// What sections counted in programs that were since replaced.
+    counted: HashMap<u32, Counters>,
+    retired: VecDeque<(Instant, u32)>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    plan: Plan,
+    sections: Vec<(Place, Section)>,
+}
+
+impl Policies {
+    /// No policies yet; they will be made for `machine`, whose base programs these are.
+    pub fn new(machine: Arc<Machine>, base: &Base) -> Result<Self, Error> {
+        Ok(Self {
+            machine,
+            shared: SharedMaps::create(base)?,
+            loaded: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            slots: vec![false; control::PROGRAMS as usize],
+            generation: 0,
+            registry: Registry::default(),
+            numbers: 0,
+            counted: HashMap::new(),
+            retired: VecDeque::new(),
+        })
+    }
+
+    /// Reads what the programs write.
+    pub fn decoder(&self) -> Decoder {
+        Decoder::new(self.registry.clone())
+    }
+
+    /// The policies in force.
+    pub fn keys(&self) -> impl Iterator<Item = &PolicyKey> {
+        self.loaded.keys()
+    }
+
+    /// The plan of a policy in force.
+    pub fn plan(&self, key: &PolicyKey) -> Option<&Plan> {
+        self.loaded.get(key).map(|loaded| &loaded.plan)
+    }
+
+    /// Puts a policy in force, all its hooks or none; in the place of the one of the same key, if
+    /// there is one, without a gap.
+    ///
+    /// # Errors
+    /// What was in force stays so.
+    pub fn add_plan(&mut self, key: PolicyKey, plan: Plan) -> Result<(), Error> {
+        let mut sections = Vec::new();
+        for hook in &plan.hooks {
+            self.numbers += 1;
+            let places = places(hook);
+            let announced = Announced {
+                policy: plan.policy.clone(),
+                hook: hook.clone(),
+                awaits: places.iter().any(|(_, role)| *role == Role::Return),
+            };
+            self.announce(self.numbers, announced);
+            for (place, role) in places {
+                let section = Section { number: self.numbers, hook: hook.clone(), role };
+                sections.push((place, section));
+            }
+        }
+        let loaded = Loaded { plan, sections };
+        let numbers = numbers(&loaded);
+        let changed = self.change(&key, Some(loaded));
+        if changed.is_err() {
+            self.retire(numbers);
+        }
+        changed
+    }
+
+    /// Takes a policy out of force. False: there is none of that key.
+    ///
+    /// # Errors
+    /// What was in force stays so.
+    pub fn remove(&mut self, key: &PolicyKey) -> Result<bool, Error> {
+        if !self.loaded.contains_key(key) {
+            return Ok(false);
+        }
+        self.change(key, None)?;
+        Ok(true)
+    }
+
+    /// What a policy's hooks counted since it was added, in the order of [`Plan::hooks`].
+    pub fn counters(&self, key: &PolicyKey) -> Result<Option<Vec<Counters>>, Error> {
+        let Some(loaded) = self.loaded.get(key) else { return Ok(None) };
+        let mut sums = self.counted.clone();
+        for attached in self.programs.values().flatten() {
+            for (number, counters) in attached.counters()? {
+                *sums.entry(number).or_default() += counters;
+            }
+        }
+        let numbers = numbers(loaded);
+        Ok(Some(numbers.iter().map(|n| sums.get(n).copied().unwrap_or_default()).collect()))
+    }
+
+    /// Times that the kernel did not run one of the programs because it was running on that CPU.
+    pub fn missed_runs(&self) -> Result<u64, Error> {
+        self.programs.values().flatten().map(Attached::missed_runs).sum()
+    }
+
+    /// Bytes of kernel memory of the programs that a policy has a part in; shared ones by its share.
+    pub fn memory_bytes(&self, key: &PolicyKey) -> Result<Option<u64>, Error> {
+        let Some(loaded) = self.loaded.get(key) else { return Ok(None) };
+        let mine = numbers(loaded);
+        let mut sum = 0;
+        for attached in self.programs.values().flatten() {
+            let count = attached.sections.iter().filter(|number| mine.contains(number)).count();
+            if count > 0 {
+                sum += attached.memory_bytes()? * count as u64 / attached.sections.len() as u64;
+            }
+        }
+        Ok(Some(sum))
+    }
+
+    fn announce(&self, number: u32, announced: Announced) {
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        registry.insert(number, Arc::new(announced));
+    }
+
+    /// Forgets sections, but not before their last records have been read.
+    fn retire(&mut self, numbers: impl IntoIterator<Item = u32>) {
+        let now = Instant::now();
+        self.retired.extend(numbers.into_iter().map(|number| (now, number)));
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        while let Some((_, number)) =
+            self.retired.pop_front_if(|(since, _)| now.duration_since(*since) > RETIRED)
+        {
+            registry.remove(&number);
+            self.counted.remove(&number);
+        }
+    }
+
+    /// Replaces what is in force for a key.
+    fn change(&mut self, key: &PolicyKey, new: Option<Loaded>) -> Result<(), Error> {
+        let old = self.loaded.get(key);
+        let sections = |loaded: Option<&Loaded>| {
+            loaded.into_iter().flat_map(|loaded| &loaded.sections).cloned().collect::<Vec<_>>()
+        };
+        let affected: BTreeSet<Place> = sections(old)
+            .into_iter()
+            .chain(sections(new.as_ref()))
+            .map(|(place, _)| place)
+            .collect();
+        let others: Vec<&Loaded> =
+            self.loaded.iter().filter(|(other, _)| *other != key).map(|(_, l)| l).collect();
+        // Returns first: whatever an entry notes is seen to return.
+        let mut order: Vec<&Place> = affected.iter().collect();
+        order.sort_by_key(|place| !place.completes());
+        let mut made: Vec<(Place, Vec<Attached>)> = Vec::new();
+        let mut taken = self.slots.clone();
+        for place in order {
+            let here: Vec<Section> = others
+                .iter()
+                .copied()
+                .chain(new.as_ref())
+                .flat_map(|loaded| &loaded.sections)
+                .filter(|(at, _)| at == place)
+                .map(|(_, section)| section.clone())
+                .collect();
+            let mut programs = Vec::new();
+            for chunk in here.chunks(SECTIONS_MAX) {
+                let slot = taken.iter().position(|taken| !taken).ok_or(Error::TooManyPrograms)?;
+                taken[slot] = true;
+                let slot = slot as u32;
+                programs.push(Attached::new(place, slot, chunk, &self.machine, &self.shared)?);
+            }
+            made.push((place.clone(), programs));
+        }
+        self.slots = taken;
+        self.flip(&made);
+        let retired: BTreeSet<u32> = old_numbers(self.loaded.get(key));
+        // Entries first: what they noted is still seen to return.
+        for (place, programs) in made.into_iter().rev() {
+            let old = if programs.is_empty() {
+                self.programs.remove(&place)
+            } else {
+                self.programs.insert(place, programs)
+            };
+            for attached in old.into_iter().flatten() {
+                for (number, counters) in attached.counters().unwrap_or_default() {
+                    *self.counted.entry(number).or_default() += counters;
+                }
+                self.slots[attached.slot as usize] = false;
+            }
+        }
+        match new {
+            Some(new) => self.loaded.insert(key.clone(), new),
+            None => self.loaded.remove(key),
+        };
+        self.retire(retired);
+        Ok(())
+    }
+
+    /// Makes these programs the active ones of their places, at one instant.
+    fn flip(&mut self, made: &[(Place, Vec<Attached>)]) {
+        let next = self.generation.wrapping_add(1);
+        let bytes = self.shared.control_memory.bytes();
+        let column =
+            |generation: u32| (control::ACTIVE + (generation & 1) * control::PROGRAMS) as usize;
+        let (from, to) = (column(self.generation), column(next));
+        for slot in 0..control::PROGRAMS as usize {
+            let state = bytes[from + slot].load(Ordering::Relaxed);
+            bytes[to + slot].store(state, Ordering::Relaxed);
+        }
+        for (place, programs) in made {
+            for old in self.programs.get(place).into_iter().flatten() {
+                bytes[to + old.slot as usize].store(0, Ordering::Relaxed);
+            }
+            for new in programs {
+                bytes[to + new.slot as usize].store(1, Ordering::Relaxed);
+            }
+        }
+        // Release: a program that sees the generation sees its column.
+        let words = self.shared.control_memory.u32s();
+        words[control::GENERATION as usize / 4].store(next, Ordering::Release);
+        self.generation = next;
+    }
+}
+
+fn numbers(loaded: &Loaded) -> BTreeSet<u32> {
+    loaded.sections.iter().map(|(_, section)| section.number).collect()
+}
+
+fn old_numbers(loaded: Option<&Loaded>) -> BTreeSet<u32> {
+    loaded.map(numbers).unwrap_or_default()
+}

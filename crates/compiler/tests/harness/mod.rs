@@ -1,0 +1,139 @@
+//! Policies on the running kernel, for tests: load one, do something, see what was observed.
+//!
+//! Needs root; tests are skipped, with a word, without it or where the kernel lacks what they need.
+
+#![allow(clippy::unwrap_used, dead_code)] // not every test uses all of it
+
+use compiler::base::{Base, CgroupOf, Options, Rings};
+use compiler::observed::Observation;
+use compiler::plan::Plan;
+use compiler::policies::Policies;
+use compiler::{Decoder, Machine};
+use kernel::btf::{Btf, KERNEL_BTF};
+use kernel::features::Feature;
+use kernel::ringbuf::{RingBuffer, RingSet};
+use policy::{CheckedPolicy, PolicyKey};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Base programs, policies and the ring of what they observe.
+pub(crate) struct Harness {
+    pub(crate) base: Base,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) policies: Policies,
+    decoder: Decoder,
+    ring: RingSet,
+}
+
+impl Harness {
+    /// `None`, with a word on stderr: it cannot be done here.
+    pub(crate) fn new() -> Option<Self> {
+        let btf = match Btf::from_file(KERNEL_BTF) {
+            Ok(btf) => Arc::new(btf),
+            Err(error) => {
+                eprintln!("skipped: {error}");
+                return None;
+            }
+        };
+        // Some features are probed through tracefs and the BPF filesystem.
+        let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let memory = cgroups.contains(":memory:").then_some("memory");
+        let cgroup = CgroupOf::controller(&btf, memory).unwrap();
+        let options = Options { cgroup, environment: false, data_max: 256 << 10 };
+        let rings = Rings { base: 1 << 21, observation: 1 << 22 };
+        let mut base = match Base::load(&btf, &options, rings) {
+            Ok(base) => base,
+            Err(compiler::Error::Kernel(error)) if error.errno() == Some(kernel::Errno::EPERM) => {
+                eprintln!("skipped: {error}");
+                return None;
+            }
+            Err(error) => panic!("{error}\n{error:?}"),
+        };
+        base.attach().unwrap();
+        let machine = Arc::new(Machine::running(btf));
+        let policies = Policies::new(machine.clone(), &base).unwrap();
+        let decoder = policies.decoder();
+        let ring = RingBuffer::new(base.observation_ring().try_clone().unwrap()).unwrap();
+        let ring = RingSet::new(vec![ring]).unwrap();
+        Some(Self { base, machine, policies, decoder, ring })
+    }
+
+    /// The same, where the kernel also has `feature`.
+    pub(crate) fn with(feature: Feature) -> Option<Self> {
+        let harness = Self::new()?;
+        let probe = harness.machine.features.probe(feature);
+        if !probe.is_yes() {
+            eprintln!("skipped: no {feature}: {}", probe.why().unwrap_or_default());
+            return None;
+        }
+        Some(harness)
+    }
+
+    /// Puts a policy in force, under its own name.
+    pub(crate) fn load(&mut self, yaml: &str) {
+        self.try_load(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    }
+
+    /// The same, which may fail.
+    pub(crate) fn try_load(&mut self, yaml: &str) -> Result<(), String> {
+        let policy = CheckedPolicy::read("test.yaml", yaml).map_err(|e| e.to_string())?;
+        let key = policy.key("static");
+        let plan = Plan::new(Arc::new(policy), &self.machine).map_err(|e| e.to_string())?;
+        self.policies.add_plan(key, plan).map_err(|error| format!("{error}\n{error:?}"))
+    }
+
+    /// Takes a policy out of force.
+    pub(crate) fn remove(&mut self, name: &str) {
+        let key = PolicyKey {
+            domain: "static".to_owned(),
+            namespace: String::new(),
+            name: name.to_owned(),
+        };
+        assert!(self.policies.remove(&key).unwrap());
+    }
+
+    /// What is observed in this process while `body` runs.
+    pub(crate) fn during(&mut self, body: impl FnOnce()) -> Vec<Observation> {
+        let own = std::process::id();
+        self.everything_during(body).into_iter().filter(|seen| seen.process.pid == own).collect()
+    }
+
+    /// What is observed in any process while `body` runs.
+    pub(crate) fn everything_during(&mut self, body: impl FnOnce()) -> Vec<Observation> {
+        self.drain();
+        body();
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<Observation> {
+        let mut seen = Vec::new();
+        let end = Instant::now() + Duration::from_secs(1);
+        // Records are in the ring when the call that wrote them is over.
+        while Instant::now() < end {
+            self.ring.wait(Some(Duration::ZERO)).unwrap();
+            let mut some = false;
+            let decoder = &mut self.decoder;
+            self.ring.consume(|_, bytes| {
+                some = true;
+                seen.extend(decoder.decode(bytes).unwrap());
+            });
+            if !some {
+                break;
+            }
+        }
+        seen
+    }
+}
+
+/// A policy with one hook on a kprobe section; `hook` is YAML, indented by nothing.
+pub(crate) fn policy(name: &str, section: &str, hook: &str) -> String {
+    let mut text = format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  {section}:\n"
+    );
+    for (index, line) in hook.trim_matches('\n').lines().enumerate() {
+        text.push_str(if index == 0 { "  - " } else { "    " });
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
