@@ -5,12 +5,14 @@
 //! - [`Machine`]: what programs are made for
 //! - [`plan`]: a policy on one machine: where its hooks attach, what they read
 //! - [`policies`]: the policies in force
+//! - [`mod@explain`]: what a policy compiles to, as text
 //! - [`observed`]: what policies saw
 
 pub mod base;
 mod decode;
 mod emit;
 mod error;
+pub mod explain;
 mod filter;
 mod flow;
 mod helper;

@@ -9,6 +9,7 @@ use kernel::features::ProgramKind;
 use kernel::link::{Kprobe, KprobePlace, Link};
 use kernel::program::Program;
 use policy::checked::ValueKind;
+use std::fmt;
 
 /// A place to attach to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,5 +183,23 @@ impl Place {
             Self::Tracepoint { event, .. } => format!("p_{event}"),
         };
         format!("tg_{name}")
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fentry { function, .. } => write!(f, "fentry {function}"),
+            Self::Fexit { function, .. } => write!(f, "fexit {function}"),
+            Self::Kprobe { function, .. } => write!(f, "kprobe {function}"),
+            Self::Kretprobe { function, .. } => write!(f, "kretprobe {function}"),
+            Self::SyscallEnter => f.write_str("tp_btf sys_enter"),
+            Self::SyscallExit => f.write_str("tp_btf sys_exit"),
+            Self::Lsm { hook, .. } => write!(f, "lsm {hook}"),
+            Self::RawTracepoint { name, .. } => write!(f, "tp_btf {name}"),
+            Self::Tracepoint { subsystem, event, .. } => {
+                write!(f, "tracepoint {subsystem}:{event}")
+            }
+        }
     }
 }
