@@ -22,6 +22,7 @@
 //!
 //! - [`document`]: documents field by field, declared once for decoding, defaults and schema
 //! - [`checked`]: what they mean, with every value read
+//! - [`evaluate`]: what they match, in plain Rust
 //! - [`crd`]: the custom resource definitions
 //!
 //! Limits on numbers of arguments, selectors, filters, actions and values there are none, except
@@ -30,6 +31,7 @@
 pub mod checked;
 pub mod crd;
 pub mod document;
+pub mod evaluate;
 mod problem;
 mod record;
 mod schema;
