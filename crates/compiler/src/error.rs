@@ -29,6 +29,20 @@ pub enum Error {
     /// What the task iterator wrote does not read as it should.
     #[error("task iterator: {0}")]
     Scan(#[from] crate::base::record::DecodeError),
+    /// A hook that cannot be tried on made-up calls.
+    #[error("{place} cannot be tried: {reason}")]
+    Trial {
+        /// Path of the value in the policy.
+        place: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A match of a trial that was not reported.
+    #[error("a match could not be reported: {0:?}")]
+    TrialLost(crate::link::attached::Counters),
+    /// A policy's record does not read as it should: a bug.
+    #[error(transparent)]
+    Record(#[from] crate::DecodeError),
     /// Reading from the task iterator failed.
     #[error("cannot read the task iterator: {0}")]
     Iterator(std::io::Error),

@@ -35,7 +35,8 @@ pub fn explain(plan: &Plan, machine: &Machine) -> Result<Vec<Explained>, Error> 
         .into_iter()
         .map(|(place, sections)| {
             let name = place.name();
-            let module = program::program(&name, machine, &place, 0, &sections)?;
+            let gate = (!place.completes()).then_some(0);
+            let module = program::program(&name, machine, place.shape(), gate, &sections)?;
             let program = module
                 .compile(&Options::default())
                 .map_err(|error| Error::Program { program: name, error })?;

@@ -7,6 +7,7 @@
 //! - [`policies`]: the policies in force
 //! - [`mod@explain`]: what a policy compiles to, as text
 //! - [`observed`]: what policies saw
+//! - [`trial`]: a policy's hook on made-up calls
 
 pub mod base;
 mod decode;
@@ -24,6 +25,7 @@ pub mod plan;
 pub mod policies;
 mod read;
 mod test;
+pub mod trial;
 mod value;
 
 pub use decode::{DecodeError, Decoder};

@@ -7,7 +7,6 @@ use super::scratch::{self, Functions};
 use super::section::Section;
 use super::{Context, Emitter};
 use crate::flow::return_if;
-use crate::link::Place;
 use crate::plan::Attachment;
 use crate::read::{Base, Reader};
 use crate::{Error, Machine};
@@ -40,16 +39,15 @@ pub(crate) enum Shape {
     Record,
 }
 
-/// Makes the program of these sections, which all hang on the same place. `slot`: its number in the
-/// control map.
+/// Makes the program of these sections, which all hang on the same place. `slot`: the byte of the
+/// control map that says whether it is active; without one it always is.
 pub(crate) fn program(
     name: &str,
     machine: &Machine,
-    place: &Place,
-    slot: u32,
+    shape: Shape,
+    slot: Option<u32>,
     sections: &[Section],
 ) -> Result<Module, Error> {
-    let shape = place.shape();
     let mut module = Module::new(name);
     let maps = Maps::declare(&mut module);
     let main = module.declare(name, 1);
@@ -64,7 +62,7 @@ pub(crate) fn program(
         called.push((section, id));
     }
     module.define(functions.acquire, scratch::acquire(&maps)?);
-    module.define(main, main_function(name, machine, maps, place, slot, &called)?);
+    module.define(main, main_function(name, machine, maps, shape, slot, &called)?);
     Ok(module)
 }
 
@@ -146,14 +144,13 @@ fn main_function(
     name: &str,
     machine: &Machine,
     maps: Maps,
-    place: &Place,
-    slot: u32,
+    shape: Shape,
+    slot: Option<u32>,
     sections: &[(&Section, FuncId)],
 ) -> Result<ebpf::Function, Error> {
-    let shape = place.shape();
     let mut b = FunctionBuilder::new(name, 1);
     let raw = b.param(0);
-    if !place.completes() {
+    if let Some(slot) = slot {
         active(&mut b, maps, slot);
     }
     if matches!(shape, Shape::SyscallEnter | Shape::SyscallExit) {

@@ -34,6 +34,34 @@ pub struct Counters {
     pub no_call: u64,
 }
 
+impl Counters {
+    /// The map of the counters of a program with so many sections.
+    pub(crate) fn map(sections: usize) -> Result<Map, Error> {
+        Ok(Map::create(&MapSpec {
+            name: map::COUNTERS,
+            map_type: MapType::PERCPU_ARRAY,
+            key_size: 4,
+            value_size: counter::SIZE as u32,
+            max_entries: sections as u32,
+            ..MapSpec::default()
+        })?)
+    }
+
+    /// What the section at an index counted, on all CPUs.
+    pub(crate) fn read(map: &Map, index: usize) -> Result<Self, Error> {
+        let values = map.lookup_per_cpu(&(index as u32).to_ne_bytes())?;
+        let sum = |offset: i16| {
+            values.as_ref().and_then(|values| values.sum_u64(offset as usize)).unwrap_or(0)
+        };
+        Ok(Self {
+            posted: sum(counter::POSTED),
+            lost: sum(counter::LOST),
+            no_scratch: sum(counter::NO_SCRATCH),
+            no_call: sum(counter::NO_CALL),
+        })
+    }
+}
+
 impl std::ops::AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         self.posted += other.posted;
@@ -53,15 +81,9 @@ impl Attached {
         machine: &Machine,
         shared: &SharedMaps,
     ) -> Result<Self, Error> {
-        let module = program::program(&place.name(), machine, place, slot, sections)?;
-        let counters = Map::create(&MapSpec {
-            name: map::COUNTERS,
-            map_type: MapType::PERCPU_ARRAY,
-            key_size: 4,
-            value_size: counter::SIZE as u32,
-            max_entries: sections.len() as u32,
-            ..MapSpec::default()
-        })?;
+        let gate = (!place.completes()).then_some(slot);
+        let module = program::program(&place.name(), machine, place.shape(), gate, sections)?;
+        let counters = Counters::map(sections.len())?;
         let mut maps = shared.all().to_vec();
         maps.push(&counters);
         let program = load::program(&module, place.kind(), place.target(&machine.btf)?, &maps)?;
@@ -74,17 +96,7 @@ impl Attached {
     pub(crate) fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
         let mut all = Vec::new();
         for (index, number) in self.sections.iter().enumerate() {
-            let values = self.counters.lookup_per_cpu(&(index as u32).to_ne_bytes())?;
-            let sum = |offset: i16| {
-                values.as_ref().and_then(|values| values.sum_u64(offset as usize)).unwrap_or(0)
-            };
-            let counters = Counters {
-                posted: sum(counter::POSTED),
-                lost: sum(counter::LOST),
-                no_scratch: sum(counter::NO_SCRATCH),
-                no_call: sum(counter::NO_CALL),
-            };
-            all.push((*number, counters));
+            all.push((*number, Counters::read(&self.counters, index)?));
         }
         Ok(all)
     }

@@ -19,7 +19,13 @@ pub(crate) struct SharedMaps {
 }
 
 impl SharedMaps {
+    /// What is observed goes to the base's ring.
     pub(crate) fn create(base: &Base) -> Result<Self, Error> {
+        Self::with_ring(base, base.observation_ring().try_clone()?)
+    }
+
+    /// What is observed goes to `observation`.
+    pub(crate) fn with_ring(base: &Base, observation: Map) -> Result<Self, Error> {
         let per_cpu = |name, size: u32, entries| {
             Map::create(&MapSpec {
                 name,
@@ -41,7 +47,7 @@ impl SharedMaps {
         })?;
         Ok(Self {
             states: base.states().try_clone()?,
-            observation: base.observation_ring().try_clone()?,
+            observation,
             scratch: per_cpu(map::SCRATCH, scratch::SIZE as u32, scratch::AREAS)?,
             cpu: per_cpu(map::CPU, map::cpu::SIZE as u32, 1)?,
             calls: Map::create(&MapSpec {
