@@ -16,6 +16,7 @@ mod error;
 pub mod explain;
 mod filter;
 mod flow;
+mod functions;
 mod helper;
 mod link;
 mod load;
@@ -30,4 +31,5 @@ mod value;
 
 pub use decode::{DecodeError, Decoder};
 pub use error::Error;
+pub use functions::Functions;
 pub use machine::Machine;

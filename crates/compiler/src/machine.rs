@@ -1,7 +1,9 @@
-//! What is known of the machine that programs are made for: its types, its features, its tracepoints.
+//! What is known of the machine that programs are made for: its types, its features, its tracepoints, its
+//! functions.
 
+use crate::functions::Functions;
 use kernel::btf::Btf;
-use kernel::features::Features;
+use kernel::features::{Features, Target};
 use kernel::tracefs::Tracefs;
 use std::sync::Arc;
 
@@ -14,12 +16,21 @@ pub struct Machine {
     pub features: Features,
     /// Its tracepoints; `None` where tracefs is not mounted.
     pub tracefs: Option<Tracefs>,
+    /// Its functions, beyond what the types say of them.
+    pub functions: Functions,
 }
 
 impl Machine {
     /// The running kernel, described by `btf`.
     pub fn running(btf: Arc<Btf>) -> Self {
         let features = Features::running(btf.clone());
-        Self { btf, features, tracefs: Tracefs::find().ok() }
+        let tracefs = Tracefs::find().ok();
+        Self { btf, features, functions: Functions::running(tracefs.clone()), tracefs }
+    }
+
+    /// Another machine's kernel, of which only its types and its features are known.
+    pub fn recorded(btf: Arc<Btf>, features: Target) -> Self {
+        let features = Features::recorded(features);
+        Self { btf, features, tracefs: None, functions: Functions::unknown() }
     }
 }

@@ -38,4 +38,4 @@ mod schema;
 mod text;
 
 pub use checked::{CheckedPolicy, Policy, PolicyKey};
-pub use problem::{LIMIT, Mark, Problem, Problems};
+pub use problem::{LIMIT, Mark, Problem, Problems, did_you_mean};

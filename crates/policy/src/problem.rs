@@ -118,6 +118,19 @@ pub struct Problems {
     pub omitted: usize,
 }
 
+impl Problems {
+    /// Problems of the text `file`, put in its order, each told once, at most [`LIMIT`] of them.
+    /// `None` when there is none.
+    #[must_use]
+    pub fn of(file: &str, mut list: Vec<Problem>) -> Option<Self> {
+        list.sort();
+        list.dedup();
+        let omitted = list.len().saturating_sub(LIMIT);
+        list.truncate(LIMIT);
+        (!list.is_empty()).then(|| Self { file: file.to_owned(), list, omitted })
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, problem) in self.list.iter().enumerate() {
@@ -219,8 +232,8 @@ pub(crate) fn alternatives<'a>(names: impl IntoIterator<Item = &'a str>) -> Stri
     }
 }
 
-/// `: did you mean X?` for the known name that is nearest to a wrong one, or nothing.
-pub(crate) fn did_you_mean<'a>(
+/// The known name that is nearest to a wrong one, if one is near.
+pub fn did_you_mean<'a>(
     wrong: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -4,11 +4,26 @@
 //! types, its features or its tracepoints is decided here, and whatever cannot be had is refused with
 //! the place in the policy, so that the later stages cannot fail for what a user wrote.
 
-mod temporary;
+mod attachment;
+mod function;
+mod input;
+mod list;
+mod lsm;
+mod planner;
+mod register;
+mod resolve;
+mod shape;
+mod signature;
+mod syscall;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tracepoint;
+
 use kernel::btf::{Hop, TypeId};
 use kernel::tracefs::Location;
 use policy::Problem;
-use policy::checked::{CheckedPolicy, Place, Selector};
+use policy::checked::{CheckedPolicy, Place, ReturnAction, Selector};
 use policy::document::TypeName;
 use std::sync::Arc;
 
@@ -40,6 +55,8 @@ pub struct HookPlan {
     pub data: Vec<Input>,
     /// The return value; `Some`: the event is sent when the function returns.
     pub returned: Option<Input>,
+    /// What to do with a returned socket.
+    pub return_action: Option<ReturnAction>,
     /// The policy's selectors; every filter in them is [`policy::checked::FilterTest::Known`].
     pub selectors: Vec<Selector>,
     /// Text copied to events.
@@ -134,11 +151,14 @@ pub struct Input {
     pub label: String,
     /// Where it comes from.
     pub source: Source,
+    /// The fields that `hops` follow, for people; empty without hops.
+    pub resolve: String,
     /// Loads that lead from there to the value; empty when it is the source itself. The last one says
     /// where the value is. What it loads is the value (a number, a pointer); where it is a structure
     /// or an array, the value is its address.
     pub hops: Vec<Hop>,
-    /// Where the number of bytes or elements is, for types that have one.
+    /// Where the number of bytes or elements is, for types that have one. `None` for a `char_buf` that
+    /// is read whole: an array, with the size of the last of `hops`.
     pub length: Option<Source>,
     /// Read when the function returns, with the return value as length.
     pub return_copy: bool,
@@ -184,4 +204,24 @@ pub enum Source {
         /// Whether it is an array in the record.
         array: bool,
     },
+}
+
+impl HookPlan {
+    /// Whether the event is sent when the function returns.
+    pub fn at_return(&self) -> bool {
+        self.returned.is_some() || self.args.iter().any(|input| input.return_copy)
+    }
+}
+
+impl Attachment {
+    /// Whether it is a system call by 32-bit callers, whose arguments are in other registers.
+    pub fn is_compat(&self) -> bool {
+        match self {
+            Self::Syscall { compat, .. } => *compat,
+            Self::Trampoline { function, syscall, .. } | Self::Kprobe { function, syscall } => {
+                *syscall && (function.starts_with("__ia32_") || function.contains("_compat_sys_"))
+            }
+            _ => false,
+        }
+    }
 }

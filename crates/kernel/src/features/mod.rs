@@ -99,6 +99,11 @@ impl Features {
         Self { kernel: None, answers: Mutex::new(answers), described }
     }
 
+    /// The kernel's architecture, as Rust names it: `x86_64`, `aarch64`.
+    pub fn architecture(&self) -> &str {
+        &self.described.architecture
+    }
+
     /// All features, which kinds of programs load, and what else was answered so far: ask for the
     /// helpers and kernel functions that matter before.
     pub fn record(&self) -> Target {

@@ -18,6 +18,8 @@ pub(crate) const API_VERSION: &str = "cilium.io/v1alpha1";
 /// What a policy says, with everything in it read: names, numbers, addresses, references.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
+    /// The name of its text, for messages.
+    pub file: String,
     /// Name.
     pub name: String,
     /// Namespace, for a TracingPolicyNamespaced.
@@ -30,8 +32,8 @@ pub struct Policy {
     pub nodes: Option<LabelSelector>,
     /// Settings.
     pub settings: Settings,
-    /// Whether objects that are mapped into processes are reported.
-    pub loader: bool,
+    /// Set where it asks for reports of objects that are mapped into processes.
+    pub loader: Option<Place>,
     /// Functions that NotifyEnforcer acts upon.
     pub enforcers: Vec<Enforcer>,
     /// Lists.
@@ -125,7 +127,7 @@ impl CheckedPolicy {
         };
         let notes = report.finish(file)?;
         match policy {
-            Some(policy) => Ok(Self(Policy { notes, ..policy })),
+            Some(policy) => Ok(Self(Policy { file: file.to_owned(), notes, ..policy })),
             // Without problems there is a policy; if ever there is not, that is a problem too.
             None => Err(Problems {
                 file: file.to_owned(),
@@ -226,13 +228,14 @@ fn check_document(metadata: Metadata, spec: &Spec, checker: &mut Checker<'_>) ->
     check_override_method(&enforcers, settings, &path, checker);
     let hooks = check_hooks(spec, &path, checker);
     Policy {
+        file: String::new(),
         name: metadata.name.clone(),
         namespace: metadata.namespace.clone().filter(|_| checker.namespaced),
         metadata,
         scope,
         nodes: spec.node_selector.clone(),
         settings,
-        loader: spec.loader,
+        loader: spec.loader.then(|| checker.place(&path.key("loader"))),
         enforcers,
         lists: std::mem::take(&mut checker.lists),
         hooks,

@@ -1,0 +1,162 @@
+//! Hooks on functions of the kernel.
+
+use super::attachment::{self, Wants};
+use super::list::Missing;
+use super::planner::{Found, Planner};
+use super::signature::{REGISTERS, Signature};
+use super::{Attachment, EventKind};
+use kernel::btf::{Btf, Kind, TypeId};
+use policy::checked::{Hook, Place};
+use std::sync::Arc;
+
+impl Planner<'_> {
+    /// Hooks the function `name`, which stands at `place`.
+    pub(super) fn function(&mut self, hook: &Hook, name: &str, place: &Place, missing: Missing) {
+        let machine = self.machine;
+        let id = machine.btf.find(Kind::Func, name);
+        let module = match id {
+            Some(_) => None,
+            None => match self.symbol(name) {
+                Ok(module) => module,
+                Err(message) => return self.missing(place, missing, message),
+            },
+        };
+        let wants = Wants::of(hook);
+        let attached = match self.attach(name, id, wants) {
+            Ok(attached) => attached,
+            Err(message) => return self.error(place, message),
+        };
+        let (attachment, reason) = attached;
+        let mut signature = self.signature(name, id, module.as_deref());
+        if matches!(attachment, Attachment::Kprobe { .. }) {
+            signature.typed = false;
+            signature.readable = Some(self.registers(id));
+        }
+        let event = EventKind::Kprobe { function: name.to_owned() };
+        let found = Found { event, attachment, reason };
+        if let Some(inputs) = self.inputs(hook, &signature, &found.attachment) {
+            self.add(hook, found, inputs);
+        }
+    }
+
+    /// The cheapest way to hook a function, and why that one.
+    fn attach(
+        &self,
+        name: &str,
+        id: Option<TypeId>,
+        wants: Wants,
+    ) -> Result<(Attachment, String), String> {
+        let machine = self.machine;
+        let function = name.to_owned();
+        let trampoline = match wants.registers {
+            true => Err("the policy reads registers, which trampolines do not keep".to_owned()),
+            false => attachment::trampoline(machine, name, id, wants),
+        };
+        let why = match trampoline {
+            Ok(id) => {
+                let parameters = machine.btf.prototype(id).map_or(0, |found| found.params.len());
+                let parameters = parameters as u32;
+                let attachment =
+                    Attachment::Trampoline { function, id, parameters, syscall: false };
+                return Ok((attachment, "a trampoline is the cheapest way".to_owned()));
+            }
+            Err(why) => why,
+        };
+        match attachment::kprobe(machine, name, wants) {
+            Ok(()) => Ok((
+                Attachment::Kprobe { function, syscall: false },
+                format!("a kprobe, because there can be no trampoline: {why}"),
+            )),
+            Err(also) => Err(format!(
+                "`{name}` cannot be hooked on this kernel, neither by trampoline: {why}; nor by \
+                 kprobe: {also}"
+            )),
+        }
+    }
+
+    /// What is known of a function's arguments.
+    fn signature(&self, name: &str, id: Option<TypeId>, module: Option<&str>) -> Signature {
+        let base = &self.machine.btf;
+        let found = match (id, module) {
+            (Some(id), _) => Some((base.clone(), id)),
+            (None, Some(module)) => Btf::module(base.clone(), module).ok().and_then(|btf| {
+                let id = btf.find(Kind::Func, name)?;
+                Some((Arc::new(btf), id))
+            }),
+            (None, None) => None,
+        };
+        let prototype = found.and_then(|(btf, id)| {
+            let prototype = btf.prototype(id).ok()?;
+            Some((btf, id, prototype))
+        });
+        match prototype {
+            Some((btf, id, prototype)) => {
+                let text = btf.prototype_text(id);
+                Signature::of(btf, text, &prototype)
+            }
+            None => Signature::unknown(base.clone(), name),
+        }
+    }
+
+    /// How many of a function's arguments are in registers where a kprobe finds them.
+    fn registers(&self, id: Option<TypeId>) -> usize {
+        let prototype = id.and_then(|id| self.machine.btf.prototype(id).ok());
+        let Some(prototype) = prototype else { return REGISTERS };
+        let found = |index: &usize| {
+            attachment::register_of(self.machine, &prototype, *index) == Some(*index)
+        };
+        (0..REGISTERS).take_while(found).count()
+    }
+
+    /// The module of a function that is no type in the kernel's BTF, or why there is no such function.
+    fn symbol(&self, name: &str) -> Result<Option<String>, String> {
+        let Some(symbols) = self.symbols() else {
+            let similar = self.similar(name);
+            return Err(format!("this kernel's BTF has no function `{name}`{similar}"));
+        };
+        let mut found = symbols.by_name(name).filter(|symbol| symbol.is_function());
+        match (found.next(), found.next()) {
+            (Some(symbol), None) => Ok(symbol.module.map(ToOwned::to_owned)),
+            (Some(_), Some(_)) => Err(format!(
+                "this kernel has several functions `{name}`, and nothing tells which is meant"
+            )),
+            (None, _) => Err(format!("this kernel has no function `{name}`{}", self.similar(name))),
+        }
+    }
+
+    /// The end of a message about a function that does not exist.
+    fn similar(&self, name: &str) -> String {
+        let Some(symbols) = self.symbols() else {
+            let known = self.machine.btf.list_funcs().map(|(_, known)| known);
+            return nearest(name, known);
+        };
+        let functions = || symbols.iter().filter(|symbol| symbol.is_function());
+        // Compilers make functions of their own of one: `name.isra.0`, `name.constprop.0`, `name.cold`.
+        let part = functions().find(|symbol| {
+            symbol
+                .name
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('.') && !rest.starts_with(".cold"))
+        });
+        match part {
+            Some(part) => format!(
+                ": the compiler made `{}` of it, whose arguments may differ; hook that one or a \
+                 function that calls it",
+                part.name
+            ),
+            None => nearest(name, functions().map(|symbol| symbol.name)),
+        }
+    }
+}
+
+/// `: did you mean X?`, or that it may be inlined.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    // Names of very different length are not near, and there are a hundred thousand.
+    let near = known.filter(|other| other.len().abs_diff(name.len()) <= 3);
+    match policy::did_you_mean(name, near) {
+        Some(near) => format!(": did you mean `{near}`?"),
+        None => ": it is of another kernel version or of a module that is not loaded, or the \
+                 compiler put it into the functions that call it"
+            .to_owned(),
+    }
+}

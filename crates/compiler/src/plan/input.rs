@@ -1,0 +1,409 @@
+//! The values of hooks whose arguments have C types: what each is, and whether the policy's word for
+//! it fits.
+
+use super::planner::{Inputs, Planner};
+use super::register;
+use super::resolve::{self, Resolved};
+use super::shape::{Shape, integer};
+use super::signature::{Parameter, Signature};
+use super::{Attachment, Input, Source};
+use kernel::btf::Btf;
+use policy::checked::{Argument, Hook, Source as Written, ValueKind};
+use policy::document::TypeName;
+use std::sync::Arc;
+
+/// Which of a hook's values it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Argument,
+    Result,
+}
+
+/// A value before its type is judged.
+struct Value {
+    source: Source,
+    /// What it is in C; `None`: nothing is known.
+    shape: Option<Shape>,
+    /// What messages call it, and what they cite.
+    what: String,
+    cited: String,
+    /// Where fields were followed to.
+    resolved: Option<Resolved>,
+}
+
+/// Kernel objects cannot be arguments of system calls, and so on: types that user space has too.
+fn in_user_space(kind: TypeName) -> bool {
+    matches!(
+        kind.kind(),
+        ValueKind::Integer(_)
+            | ValueKind::Capability
+            | ValueKind::SocketAddress
+            | ValueKind::UnixAddress
+            | ValueKind::Auto
+    ) || matches!(
+        kind,
+        TypeName::String
+            | TypeName::CharBuf
+            | TypeName::CharIovec
+            | TypeName::Fd
+            | TypeName::Nop
+            | TypeName::BpfAttr
+    )
+}
+
+/// Whether values of a type can be captured.
+pub(super) fn is_captured(kind: TypeName) -> bool {
+    use TypeName as T;
+    match kind {
+        T::BpfCmd => false,
+        T::String
+        | T::CharBuf
+        | T::Filename
+        | T::File
+        | T::Path
+        | T::Fd
+        | T::Dentry
+        | T::Sock
+        | T::Socket
+        | T::Skb
+        | T::Sockaddr
+        | T::SockaddrUn
+        | T::Nop
+        | T::Syscall64
+        | T::LinuxBinprm
+        | T::Cred
+        | T::KernelCapT
+        | T::CapInheritable
+        | T::CapPermitted
+        | T::CapEffective
+        | T::Capability => true,
+        _ => matches!(kind.kind(), ValueKind::Integer(_)),
+    }
+}
+
+impl Planner<'_> {
+    /// The values of a hook; `None` when something is wrong with one, which is said.
+    pub(super) fn inputs(
+        &mut self,
+        hook: &Hook,
+        signature: &Signature,
+        attachment: &Attachment,
+    ) -> Option<Inputs> {
+        let before = self.problems();
+        let mut read = |arguments: &[Argument], role| -> Vec<Input> {
+            let read = |argument| self.input(argument, role, signature, attachment);
+            arguments.iter().filter_map(read).collect()
+        };
+        let args = read(&hook.args, Role::Argument);
+        let data = read(&hook.data, Role::Argument);
+        let returned = read(hook.return_arg.as_slice(), Role::Result).pop();
+        (self.problems() == before).then_some(Inputs { args, data, returned })
+    }
+
+    fn input(
+        &mut self,
+        argument: &Argument,
+        role: Role,
+        signature: &Signature,
+        attachment: &Attachment,
+    ) -> Option<Input> {
+        let value = match &argument.source {
+            Written::Register(name) => self.register(name, attachment),
+            Written::CurrentTask => self.task(argument),
+            Written::Argument => argument_value(argument, role, signature),
+        };
+        let judged = value.and_then(|mut value| {
+            if let Some(start) = start(argument, role, signature, &self.machine.btf, &value)? {
+                let (btf, id) = start;
+                let wanted = number(argument.kind);
+                let resolved = resolve::follow(&btf, id, &argument.resolve, wanted)?;
+                value.what = format!("`{}` of {}", resolved.text, value.what);
+                value.cited = format!("`{}`", resolved.ty);
+                value.shape = Some(resolved.shape.clone());
+                value.resolved = Some(resolved);
+            }
+            let kind = kind(argument, signature, &value)?;
+            Ok((value, kind))
+        });
+        let length = argument.size_argument.map(|index| length(index, argument, signature));
+        match (judged, length.transpose()) {
+            (Ok((value, (kind, note))), Ok(length)) => {
+                if let Some(note) = note {
+                    self.note(&argument.place, note);
+                }
+                if let Err(message) = bounded(kind, argument, &value) {
+                    self.error(&argument.place, message);
+                    return None;
+                }
+                let (text, hops) = match value.resolved {
+                    Some(resolved) => (resolved.text, resolved.hops),
+                    None => (String::new(), Vec::new()),
+                };
+                Some(Input {
+                    place: argument.place.clone(),
+                    kind,
+                    label: argument.label.clone(),
+                    source: value.source,
+                    resolve: text,
+                    hops,
+                    length: length
+                        .filter(|_| kind == TypeName::CharBuf || kind == TypeName::CharIovec),
+                    return_copy: argument.return_copy,
+                    max_data: argument.max_data,
+                })
+            }
+            (judged, length) => {
+                for message in judged.err().into_iter().chain(length.err()) {
+                    self.error(&argument.place, message);
+                }
+                None
+            }
+        }
+    }
+
+    fn register(&self, name: &str, attachment: &Attachment) -> Result<Value, String> {
+        let registers = match attachment {
+            Attachment::Kprobe { .. } | Attachment::Syscall { .. } => true,
+            Attachment::Trampoline { syscall, .. } => *syscall,
+            _ => false,
+        };
+        if !registers {
+            return Err("only kprobes and system calls have registers to read".to_owned());
+        }
+        let architecture = self.machine.features.architecture();
+        let (offset, size) = register::locate(&self.machine.btf, architecture, name)?;
+        Ok(Value {
+            source: Source::Register { offset, size },
+            shape: Some(Shape::Integer { size, signed: false, size_t: false }),
+            what: format!("register {name}"),
+            cited: format!("{size} bytes"),
+            resolved: None,
+        })
+    }
+
+    fn task(&self, argument: &Argument) -> Result<Value, String> {
+        match argument.resolve.is_empty() {
+            true => Err("source current_task needs a field in resolve, e.g. pid".to_owned()),
+            false => Ok(Value {
+                source: Source::CurrentTask,
+                shape: None,
+                what: "the current task".to_owned(),
+                cited: String::new(),
+                resolved: None,
+            }),
+        }
+    }
+}
+
+/// The value that an argument's index names.
+fn argument_value(argument: &Argument, role: Role, signature: &Signature) -> Result<Value, String> {
+    let cited = format!("`{}`", signature.text);
+    if role == Role::Result {
+        let shape = signature.result.as_ref().map(|result| result.shape.clone());
+        if shape == Some(Shape::Nothing) {
+            return Err(format!("{cited} returns nothing: leave out `return` and `returnArg`"));
+        }
+        let ty = signature.result.as_ref().and_then(|result| result.ty);
+        return Ok(Value {
+            source: Source::Returned { pointee: signature.pointee(ty) },
+            shape,
+            what: "the return value".to_owned(),
+            cited: declared(signature, signature.result.as_ref()),
+            resolved: None,
+        });
+    }
+    let parameter = parameter(argument.index, signature)?;
+    Ok(Value {
+        source: Source::Argument {
+            index: argument.index,
+            pointee: signature.pointee(parameter.and_then(|parameter| parameter.ty)),
+        },
+        shape: parameter.map(|parameter| parameter.shape.clone()),
+        what: format!("argument {}", argument.index),
+        cited: declared(signature, parameter),
+        resolved: None,
+    })
+}
+
+/// What a message cites of a value's declaration.
+fn declared(signature: &Signature, parameter: Option<&Parameter>) -> String {
+    match parameter {
+        Some(parameter) => format!("`{}` in `{}`", parameter.text, signature.text),
+        None => format!("unknown in `{}`", signature.text),
+    }
+}
+
+/// The parameter of an index; `None` where parameters are not known.
+fn parameter(index: u32, signature: &Signature) -> Result<Option<&Parameter>, String> {
+    let at = index as usize;
+    let text = &signature.text;
+    let parameter = match &signature.params {
+        None => None,
+        Some(params) => Some(params.get(at).ok_or_else(|| match params.len() {
+            0 => format!("there is no argument {index}: `{text}` takes none"),
+            1 => format!("there is no argument {index}: `{text}` takes one, of index 0"),
+            count => format!(
+                "there is no argument {index}: `{text}` takes {count}, of index 0 to {}",
+                count - 1
+            ),
+        })?),
+    };
+    if signature.readable.is_some_and(|readable| at >= readable) {
+        return Err(match signature.user {
+            true => format!("there is no argument {index}: system calls take at most six"),
+            false => format!(
+                "argument {index} of `{text}` is not in a register of its own, and kprobes find \
+                 arguments only there"
+            ),
+        });
+    }
+    if parameter.is_some_and(Parameter::is_object) {
+        return Err(format!(
+            "argument {index} of `{text}` is a structure by value, which cannot be read"
+        ));
+    }
+    Ok(parameter)
+}
+
+/// Where the length of a buffer is.
+fn length(index: u32, argument: &Argument, signature: &Signature) -> Result<Source, String> {
+    let wrong = |message: String| format!("sizeArgIndex {}: {message}", index + 1);
+    let parameter = parameter(index, signature).map_err(wrong)?;
+    if let Some(parameter) = parameter.filter(|parameter| !parameter.shape.is_integer()) {
+        return Err(wrong(format!(
+            "argument {index} of `{}` is `{}` and no length (sizeArgIndex counts from 1)",
+            signature.text, parameter.text
+        )));
+    }
+    if index == argument.index && argument.resolve.is_empty() {
+        return Err(wrong("the buffer is not its own length (sizeArgIndex counts from 1)".into()));
+    }
+    Ok(Source::Argument { index, pointee: None })
+}
+
+/// The types and the structure that `resolve` starts from; `None` without `resolve`.
+#[allow(clippy::type_complexity)] // used once, at once
+fn start(
+    argument: &Argument,
+    role: Role,
+    signature: &Signature,
+    base: &Arc<Btf>,
+    value: &Value,
+) -> Result<Option<(Arc<Btf>, kernel::btf::TypeId)>, String> {
+    if argument.resolve.is_empty() || matches!(argument.source, Written::Register(_)) {
+        return Ok(None);
+    }
+    let from_task = argument.source == Written::CurrentTask;
+    if !from_task && signature.user {
+        return Err(format!(
+            "{} of a system call is in memory of the process, where the kernel's structures are \
+             not: remove `resolve`",
+            value.what
+        ));
+    }
+    let pointer = match &value.shape {
+        None => true,
+        Some(shape) => matches!(shape, Shape::Pointer(_) | Shape::Integer { size: 8, .. }),
+    };
+    if !pointer {
+        return Err(format!("{} has no fields to resolve: it is {}", value.what, value.cited));
+    }
+    if let Some(name) = &argument.btf_type {
+        return resolve::structure(base, name, argument.btf_module.as_deref()).map(Some);
+    }
+    if from_task {
+        return resolve::structure(base, "task_struct", None).map(Some);
+    }
+    let parameter = match role {
+        Role::Result => signature.result.as_ref(),
+        Role::Argument => parameter(argument.index, signature)?,
+    };
+    let object = parameter
+        .and_then(|parameter| parameter.ty)
+        .and_then(|ty| signature.btf.pointee(ty))
+        .filter(|to| signature.btf.is_composite(*to));
+    match object {
+        Some(object) => Ok(Some((signature.btf.clone(), object))),
+        None => Err(format!(
+            "what {} points to is not known: it is {}; say so with `btfType`",
+            value.what, value.cited
+        )),
+    }
+}
+
+/// Whether the policy wants a number.
+fn number(kind: TypeName) -> bool {
+    matches!(kind.kind(), ValueKind::Integer(_) | ValueKind::Capability)
+}
+
+/// How a value is read, and a note about that.
+fn kind(
+    argument: &Argument,
+    signature: &Signature,
+    value: &Value,
+) -> Result<(TypeName, Option<String>), String> {
+    let declared = argument.kind;
+    let user = signature.user && value.resolved.is_none() && argument.source == Written::Argument;
+    let sized = argument.size_argument.is_some() || argument.return_copy;
+    let (what, cited) = (&value.what, &value.cited);
+    let inferred = match (&value.shape, &argument.source) {
+        (Some(Shape::Integer { size, signed, .. }), Written::Register(_)) => {
+            Some(integer(*size, *signed))
+        }
+        (Some(shape), _) => shape.inferred(sized),
+        (None, _) => None,
+    };
+    let (kind, note) = match (declared, &value.shape) {
+        (TypeName::Auto, None) => {
+            return Err(format!("the type of {what} is not known on this kernel: give a `type`"));
+        }
+        (TypeName::Auto, Some(_)) => match inferred {
+            Some(kind) => (kind, None),
+            None => {
+                return Err(format!("{what} is {cited}, which no type stands for: give a `type`"));
+            }
+        },
+        (TypeName::DataLoc, _) => {
+            return Err("data_loc is for fields of tracepoints only".to_owned());
+        }
+        (declared, None) => (declared, None),
+        (declared, Some(shape)) if shape.fits(declared) => (declared, None),
+        (declared, Some(_)) => match inferred {
+            // What fields lead to is as they say, not as the policy says of where they start.
+            Some(kind) if value.resolved.is_some() => {
+                let note = format!("{what} is {cited}: read as {kind}, not {declared}");
+                (kind, Some(note))
+            }
+            Some(kind) => {
+                return Err(format!(
+                    "{what} is {cited}: it is no {declared}, write `type: {kind}`"
+                ));
+            }
+            None => return Err(format!("{what} is {cited}, which cannot be read as {declared}")),
+        },
+    };
+    if user && !in_user_space(kind) {
+        return Err(format!(
+            "{what} of a system call comes from user space and is no {kind} of the kernel's"
+        ));
+    }
+    match is_captured(kind) {
+        true => Ok((kind, note)),
+        false => Err(format!("type {kind} is not captured yet by this build ({what})")),
+    }
+}
+
+/// Refuses buffers without a length.
+fn bounded(kind: TypeName, argument: &Argument, value: &Value) -> Result<(), String> {
+    let array = value.resolved.as_ref().is_some_and(|resolved| {
+        resolved.size > 0 && matches!(resolved.shape, Shape::Text | Shape::Other)
+    });
+    let sized = argument.size_argument.is_some() || argument.return_copy || array;
+    match kind {
+        TypeName::CharBuf | TypeName::CharIovec if !sized => Err(format!(
+            "{} is read as {kind}, which needs a length: give sizeArgIndex (counted from 1)",
+            value.what
+        )),
+        _ => Ok(()),
+    }
+}

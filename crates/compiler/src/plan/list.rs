@@ -1,0 +1,117 @@
+//! Lists of functions, one hook for each member.
+
+use super::planner::Planner;
+use kernel::btf::Kind;
+use policy::checked::{Function, Hook, List, Members, Place, SyscallAbi, SyscallName};
+
+/// What becomes of a hook whose function does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// The policy is refused.
+    Refuse,
+    /// It is left out, with a note.
+    LeaveOut,
+}
+
+impl Missing {
+    pub(super) fn of(ignore: bool) -> Self {
+        if ignore { Self::LeaveOut } else { Self::Refuse }
+    }
+}
+
+impl Planner<'_> {
+    /// Says that a function does not exist.
+    pub(super) fn missing(&mut self, place: &Place, missing: Missing, message: String) {
+        match missing {
+            Missing::Refuse => self.error(place, message),
+            Missing::LeaveOut => self.note(place, format!("left out: {message}")),
+        }
+    }
+
+    /// Hooks every member of the list `name`.
+    pub(super) fn list(&mut self, hook: &Hook, function: &Function, name: &str) {
+        let policy = self.policy;
+        // The policy's own check saw to it that there is one.
+        let Some(list) = policy.list(name) else { return };
+        let missing = Missing::of(function.ignore_missing || list.validated);
+        match &list.members {
+            Members::Functions(names) => {
+                for name in names {
+                    self.member(hook, name, list, missing);
+                }
+            }
+            Members::Syscalls(names) => {
+                for name in names {
+                    self.syscall(hook, &symbol(name), &list.place, missing);
+                }
+            }
+            Members::AllSyscalls => self.all_syscalls(hook, list),
+            Members::Matching(pattern) => self.matching(hook, list, pattern),
+        }
+    }
+
+    /// A function of a list; wrappers of system calls are recognized by their names.
+    fn member(&mut self, hook: &Hook, name: &str, list: &List, missing: Missing) {
+        if super::syscall::is_wrapper(name) {
+            self.syscall(hook, name, &list.place, missing);
+        } else {
+            self.function(hook, name, &list.place, missing);
+        }
+    }
+
+    fn all_syscalls(&mut self, hook: &Hook, list: &List) {
+        let Some(abi) = self.abi() else {
+            return self.error(&list.place, "the system calls of this architecture are not known");
+        };
+        let served: Vec<&str> =
+            abi.iter().map(|(_, name)| name).filter(|name| self.is_served(abi, name)).collect();
+        for name in served {
+            self.syscall(hook, &format!("sys_{name}"), &list.place, Missing::LeaveOut);
+        }
+    }
+
+    fn matching(&mut self, hook: &Hook, list: &List, pattern: &str) {
+        let machine = self.machine;
+        let Ok(pattern) = regex::Regex::new(pattern) else {
+            return self.error(&list.place, "the pattern is no regular expression");
+        };
+        let traceable = machine.tracefs.as_ref().map(kernel::tracefs::Tracefs::filter_functions);
+        let mut names: Vec<String> = match traceable {
+            Some(Ok(names)) => names.into_iter().map(|(name, _)| name).collect(),
+            Some(Err(error)) => {
+                self.note(&list.place, format!("functions are taken from BTF instead: {error}"));
+                self.described()
+            }
+            None => self.described(),
+        };
+        names.retain(|name| pattern.is_match(name));
+        names.sort();
+        names.dedup();
+        if names.is_empty() {
+            let message = format!("no function of this kernel matches `{pattern}`");
+            return self.error(&list.place, message);
+        }
+        for name in &names {
+            self.member(hook, name, list, Missing::LeaveOut);
+        }
+    }
+
+    /// The functions in BTF.
+    fn described(&self) -> Vec<String> {
+        let btf = &self.machine.btf;
+        btf.of_kind(Kind::Func).map(|id| btf.name(id).to_owned()).collect()
+    }
+}
+
+/// The kernel function that a list's system call names.
+fn symbol(call: &SyscallName) -> String {
+    let prefix = match call.abi {
+        None => "",
+        Some(SyscallAbi::X64) => "__x64_",
+        Some(SyscallAbi::I386) => "__ia32_",
+        // One wrapper serves both; only the compat table tells them apart.
+        Some(SyscallAbi::Arm64) => "__arm64_",
+        Some(SyscallAbi::Arm32) => "__arm64_compat_",
+    };
+    format!("{prefix}sys_{}", call.name)
+}

@@ -1,0 +1,192 @@
+//! Going through a policy hook by hook, and collecting what is wrong with them on this machine.
+
+use super::{Attachment, EventKind, HookPlan, Input, Plan};
+use crate::Machine;
+use kernel::kallsyms::Kallsyms;
+use policy::checked::{
+    Call, CheckedPolicy, Filter, FilterTest, Function, Hook, Place, Selector, Subject, Target,
+};
+use policy::{Problem, Problems};
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+impl Plan {
+    /// Decides how the policy is put into effect on a machine.
+    ///
+    /// # Errors
+    /// Everything that this machine lacks for it or that does not fit its kernel, with its place.
+    pub fn new(policy: Arc<CheckedPolicy>, machine: &Machine) -> Result<Self, Problems> {
+        let mut planner = Planner {
+            machine,
+            policy: &policy,
+            hooks: Vec::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+            symbols: OnceCell::new(),
+        };
+        planner.run();
+        let Planner { hooks, problems, mut notes, .. } = planner;
+        if let Some(problems) = Problems::of(&policy.file, problems) {
+            return Err(problems);
+        }
+        notes.sort();
+        notes.dedup();
+        Ok(Self { policy, hooks: hooks.into_iter().map(Arc::new).collect(), notes })
+    }
+}
+
+/// The work on one policy.
+pub(super) struct Planner<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) policy: &'a CheckedPolicy,
+    hooks: Vec<HookPlan>,
+    problems: Vec<Problem>,
+    notes: Vec<Problem>,
+    symbols: OnceCell<Option<Kallsyms>>,
+}
+
+/// What was found out about one place that a hook attaches to.
+pub(super) struct Found {
+    pub(super) event: EventKind,
+    pub(super) attachment: Attachment,
+    pub(super) reason: String,
+}
+
+/// The values of a hook.
+pub(super) struct Inputs {
+    pub(super) args: Vec<Input>,
+    pub(super) data: Vec<Input>,
+    pub(super) returned: Option<Input>,
+}
+
+impl Planner<'_> {
+    fn run(&mut self) {
+        let policy = self.policy;
+        if let Some(place) = &policy.loader {
+            self.error(place, "this build does not report loaded objects yet: remove `loader`");
+        }
+        for enforcer in &policy.enforcers {
+            self.error(&enforcer.place, "this build has no enforcers yet: remove `enforcers`");
+        }
+        for hook in &policy.hooks {
+            match &hook.target {
+                Target::Kprobe(function) | Target::Fentry(function) => {
+                    self.functions(hook, function);
+                }
+                Target::Tracepoint { subsystem, event, raw: false } => {
+                    self.tracepoint(hook, subsystem, event);
+                }
+                Target::Tracepoint { subsystem, event, raw: true } => {
+                    self.raw_tracepoint(hook, subsystem, event);
+                }
+                Target::Lsm(name) => self.lsm(hook, name),
+                Target::Uprobe(_) => {
+                    self.error(&hook.place, "this build has no uprobes yet: remove this hook");
+                }
+                Target::Usdt { .. } => {
+                    self.error(&hook.place, "this build has no usdts yet: remove this hook");
+                }
+            }
+        }
+    }
+
+    fn functions(&mut self, hook: &Hook, function: &Function) {
+        match &function.call {
+            Call::Function(name) if function.syscall => {
+                let missing = super::list::Missing::of(function.ignore_missing);
+                self.syscall(hook, name, &hook.place, missing);
+            }
+            Call::Function(name) => {
+                let missing = super::list::Missing::of(function.ignore_missing);
+                self.function(hook, name, &hook.place, missing);
+            }
+            Call::List(name) => self.list(hook, function, name),
+        }
+    }
+
+    pub(super) fn error(&mut self, place: &Place, message: impl Into<String>) {
+        self.problems.push(problem(place, message));
+    }
+
+    pub(super) fn note(&mut self, place: &Place, message: impl Into<String>) {
+        self.notes.push(problem(place, message));
+    }
+
+    /// How many problems there are so far.
+    pub(super) fn problems(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// The kernel's symbols, where they are known.
+    pub(super) fn symbols(&self) -> Option<&Kallsyms> {
+        self.symbols.get_or_init(|| self.machine.functions.symbols()).as_ref()
+    }
+
+    /// Adds a hook, whose values are known, if its selectors fit them.
+    pub(super) fn add(&mut self, hook: &Hook, found: Found, inputs: Inputs) {
+        let before = self.problems();
+        let selectors =
+            hook.selectors.iter().map(|selector| self.selector(selector, hook, &inputs)).collect();
+        if self.problems() > before {
+            return;
+        }
+        let Found { event, attachment, reason } = found;
+        let Inputs { args, data, returned } = inputs;
+        self.hooks.push(HookPlan {
+            place: hook.place.clone(),
+            event,
+            attachment,
+            reason,
+            args,
+            data,
+            returned,
+            return_action: hook.return_action,
+            selectors,
+            message: hook.message.clone(),
+            tags: hook.tags.clone(),
+        });
+    }
+
+    /// The selector, with every filter's question asked of the type that the value turned out to have.
+    fn selector(&mut self, selector: &Selector, hook: &Hook, inputs: &Inputs) -> Selector {
+        let mut selector = selector.clone();
+        for filter in selector.filters.iter_mut().chain(&mut selector.return_filters) {
+            let (written, input) = match filter.subject {
+                Subject::Argument(at) => (hook.args.get(at), inputs.args.get(at)),
+                Subject::Data(at) => (hook.data.get(at), inputs.data.get(at)),
+                Subject::Return => (hook.return_arg.as_ref(), inputs.returned.as_ref()),
+                Subject::Expression => continue,
+            };
+            if let (Some(written), Some(input)) = (written, input) {
+                self.filter(filter, written.kind, input.kind);
+            }
+        }
+        selector
+    }
+
+    fn filter(
+        &mut self,
+        filter: &mut Filter,
+        written: policy::document::TypeName,
+        kind: policy::document::TypeName,
+    ) {
+        match &filter.test {
+            FilterTest::Deferred(deferred) => match deferred.resolve(kind, &self.policy.lists) {
+                Ok(test) => filter.test = FilterTest::Known(test),
+                Err(problems) => self.problems.extend(problems),
+            },
+            FilterTest::Known(_) if written.kind() != kind.kind() => {
+                let message = format!(
+                    "this filter is about a value of type {written}, but the kernel's types say that \
+                     it is of type {kind}: write `type: {kind}` there"
+                );
+                self.error(&filter.place, message);
+            }
+            FilterTest::Known(_) => {}
+        }
+    }
+}
+
+fn problem(place: &Place, message: impl Into<String>) -> Problem {
+    Problem { mark: place.mark, path: place.path.clone(), message: message.into() }
+}
