@@ -23,6 +23,7 @@
 //! - [`document`]: documents field by field, declared once for decoding, defaults and schema
 //! - [`checked`]: what they mean, with every value read
 //! - [`evaluate`]: what they match, in plain Rust
+//! - [`set_mode`]: changes the mode in a policy's text
 //! - [`crd`]: the custom resource definitions
 //!
 //! Limits on numbers of arguments, selectors, filters, actions and values there are none, except
@@ -32,10 +33,12 @@ pub mod checked;
 pub mod crd;
 pub mod document;
 pub mod evaluate;
+mod mode;
 mod problem;
 mod record;
 mod schema;
 mod text;
 
 pub use checked::{CheckedPolicy, Policy, PolicyKey};
+pub use mode::set_mode;
 pub use problem::{LIMIT, Mark, Problem, Problems, did_you_mean};

@@ -1,7 +1,9 @@
 //! YAML and JSON text as a tree of nodes that know their places.
 
+mod located;
 mod node;
 mod reader;
 
+pub(crate) use located::{Located, Parts, locate};
 pub(crate) use node::{Content, Entry, Node, boolean, integer};
-pub(crate) use reader::read;
+pub(crate) use reader::{join_surrogates, read};

@@ -251,7 +251,7 @@ fn height(node: &Node) -> usize {
 
 /// Replaces `\ud83d\ude00`, JSON's way to write a character beyond the basic plane, by YAML's.
 /// `None` when there is none.
-fn join_surrogates(text: &str) -> Option<String> {
+pub(crate) fn join_surrogates(text: &str) -> Option<String> {
     if !text.trim_start().starts_with('{') || !text.contains("\\u") {
         return None;
     }
