@@ -1,0 +1,1 @@
+//! Cases on which program and evaluator once did not agree.
