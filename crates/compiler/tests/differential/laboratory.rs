@@ -138,6 +138,7 @@ fn plan(hook: &checked::Hook) -> HookPlan {
         kind: argument.kind,
         label: argument.label.clone(),
         source,
+        resolve: String::new(),
         hops: Vec::new(),
         length: argument.size_argument.map(|index| Source::Argument { index, pointee: None }),
         return_copy: argument.return_copy,
@@ -157,6 +158,7 @@ fn plan(hook: &checked::Hook) -> HookPlan {
             .return_arg
             .as_ref()
             .map(|argument| input(argument, Source::Returned { pointee: None })),
+        return_action: hook.return_action,
         selectors: hook.selectors.clone(),
         message: hook.message.clone(),
         tags: hook.tags.clone(),
