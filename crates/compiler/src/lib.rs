@@ -28,6 +28,7 @@ mod read;
 mod test;
 pub mod trial;
 mod value;
+mod walk;
 
 pub use decode::{DecodeError, Decoder};
 pub use error::Error;

@@ -19,7 +19,8 @@ pub(crate) enum Base {
 }
 
 impl Base {
-    fn value(self) -> Value {
+    /// The pointer.
+    pub(crate) fn value(self) -> Value {
         match self {
             Self::Typed(value) | Self::Address(value) => value,
         }

@@ -4,10 +4,9 @@
 //! tracepoint), and none of them can interrupt another, so one area per CPU serves all of them. The
 //! areas below do not overlap; a per-CPU map value may have 32 KiB at most (`PCPU_MIN_UNIT_SIZE`).
 
-/// Longest path, without a terminating NUL.
-pub(super) const PATH_MAX: i32 = 4096;
-/// Longest component of a path (`NAME_MAX`).
-pub(super) const NAME_MAX: i32 = 255;
+pub(super) use crate::walk::PATH_MAX;
+use crate::walk::{BUFFER_SIZE, STATE_SIZE};
+
 /// Arguments up to this size travel inside the exec record.
 pub(super) const INLINE_ARGS: i32 = 3584;
 /// Environments up to this size travel inside the exec record.
@@ -24,13 +23,10 @@ pub(super) const RECORD_SIZE: i32 = SECTION_MASK + 1 + 4096;
 pub(super) const SECTION_MASK: i32 = 0x3fff;
 /// Where a path is built, from its end towards its start.
 pub(super) const PATH: i32 = RECORD + RECORD_SIZE;
-/// Room for a component that starts at the last byte.
-const PATH_SIZE: i32 = PATH_MAX + NAME_MAX + 1;
-/// State of a path walk; see `path.rs`.
-pub(super) const WALK: i32 = PATH + PATH_SIZE;
-const WALK_SIZE: i32 = 56;
+/// State of a path walk.
+pub(super) const WALK: i32 = PATH + BUFFER_SIZE;
 /// State of sending parts; see `parts.rs`.
-pub(super) const PARTS: i32 = WALK + WALK_SIZE;
+pub(super) const PARTS: i32 = WALK + STATE_SIZE;
 const PARTS_SIZE: i32 = 64;
 /// Process state where none could be allocated.
 pub(super) const STATE: i32 = PARTS + PARTS_SIZE;

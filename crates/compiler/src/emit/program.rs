@@ -9,7 +9,7 @@ use super::{Context, Emitter};
 use crate::flow::return_if;
 use crate::plan::Attachment;
 use crate::read::{Base, Reader};
-use crate::{Error, Machine};
+use crate::{Error, Machine, walk};
 use ebpf::{Cond, FuncId, FunctionBuilder, Module, Size};
 use std::collections::{BTreeMap, HashMap};
 
@@ -51,7 +51,10 @@ pub(crate) fn program(
     let mut module = Module::new(name);
     let maps = Maps::declare(&mut module);
     let main = module.declare(name, 1);
-    let functions = Functions { acquire: module.declare("tg_acquire", 0) };
+    let functions = Functions {
+        acquire: module.declare("tg_acquire", 0),
+        path_step: module.declare("tg_path_step", 2),
+    };
     let mut called = Vec::new();
     for (index, section) in sections.iter().enumerate() {
         let function = format!("section_{index}");
@@ -62,8 +65,16 @@ pub(crate) fn program(
         called.push((section, id));
     }
     module.define(functions.acquire, scratch::acquire(&maps)?);
+    module.define(functions.path_step, path_step(machine)?);
     module.define(main, main_function(name, machine, maps, shape, slot, &called)?);
     Ok(module)
+}
+
+/// The step of walks in the scratch areas.
+fn path_step(machine: &Machine) -> Result<ebpf::Function, Error> {
+    let mut b = FunctionBuilder::new("tg_path_step", 2);
+    let read = Reader::new(&mut b, &machine.btf);
+    walk::step(b, &read, scratch::PATHS)
 }
 
 fn section_function(

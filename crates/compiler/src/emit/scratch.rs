@@ -10,7 +10,7 @@
 use super::{Emitter, map};
 use crate::Error;
 use crate::flow::return_if;
-use crate::helper;
+use crate::{helper, walk};
 use ebpf::{AtomicOp, Cond, FuncId, Function, FunctionBuilder, Size, Value};
 
 /// Areas per CPU.
@@ -23,16 +23,14 @@ pub(crate) const ITEM_MASK: i32 = 0x3ff8;
 pub(crate) const RECORD: i32 = 0;
 /// Its size: any start of an item, its header, the longest text with its NUL, rounded up to 8.
 pub(crate) const RECORD_SIZE: i32 = ITEM_MASK + 8 + 8 + TEXT_MAX + 8;
-/// Where paths are built; see `path.rs`.
+/// Where paths are built; see [`walk`](crate::walk).
 pub(crate) const PATH: i32 = RECORD + RECORD_SIZE;
-/// Room for a path and a component that starts at its last byte.
-pub(crate) const PATH_SIZE: i32 = TEXT_MAX + 256;
-/// State of walks; see `path.rs`.
-pub(crate) const WALK: i32 = PATH + PATH_SIZE;
-/// Its size.
-pub(crate) const WALK_SIZE: i32 = 128;
+/// State of walks.
+pub(crate) const WALK: i32 = PATH + walk::BUFFER_SIZE;
+/// Both.
+pub(crate) const PATHS: walk::Memory = walk::Memory { buffer: PATH, state: WALK };
 /// Size of an area.
-pub(crate) const SIZE: i32 = WALK + WALK_SIZE;
+pub(crate) const SIZE: i32 = WALK + walk::STATE_SIZE;
 
 // A value of a per-CPU map can have 32 KiB at most (PCPU_MIN_UNIT_SIZE).
 const _: () = assert!(SIZE <= 32768 && PATH % 8 == 0 && WALK % 8 == 0);
@@ -130,4 +128,6 @@ impl Emitter<'_> {
 pub(crate) struct Functions {
     /// [`acquire`].
     pub(crate) acquire: FuncId,
+    /// [`walk::step`].
+    pub(crate) path_step: FuncId,
 }

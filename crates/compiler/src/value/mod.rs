@@ -3,7 +3,9 @@
 //! A type is one file: its [`Kind`] writes the bytes that the same file decodes. [`of`] is the one
 //! place that knows them all.
 
+pub(crate) mod file;
 pub(crate) mod integer;
+pub(crate) mod path;
 pub(crate) mod text;
 
 use crate::Error;
@@ -48,6 +50,9 @@ pub(crate) fn of(name: TypeName) -> Option<&'static dyn Kind> {
         T::Int64 | T::Sint64 | T::Long => &integer::INT64,
         T::Uint64 | T::Ulong | T::SizeT => &integer::UINT64,
         T::String => &text::String,
+        T::File | T::Fd | T::Kiocb => &path::FILE,
+        T::Path | T::Dentry => &path::PATH,
+        T::LinuxBinprm => &path::BINPRM,
         _ => return None,
     })
 }
