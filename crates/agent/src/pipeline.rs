@@ -7,6 +7,7 @@
 mod bootstrap;
 mod config;
 mod images;
+mod observation;
 mod recovery;
 mod sending;
 mod stats;

@@ -24,6 +24,7 @@
 //! - [`checked`]: what they mean, with every value read
 //! - [`evaluate`]: what they match, in plain Rust
 //! - [`set_mode`]: changes the mode in a policy's text
+//! - [`names`]: names of the kernel's numbers
 //! - [`crd`]: the custom resource definitions
 //!
 //! Limits on numbers of arguments, selectors, filters, actions and values there are none, except
@@ -34,6 +35,7 @@ pub mod crd;
 pub mod document;
 pub mod evaluate;
 mod mode;
+pub mod names;
 mod problem;
 mod record;
 mod schema;

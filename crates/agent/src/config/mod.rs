@@ -51,6 +51,17 @@ pub struct Config {
     pub health: HealthConfig,
     /// JSON export.
     pub export: ExportConfig,
+    /// Policies to load at start.
+    pub policies: PolicyFiles,
+}
+
+/// Where the policies of the start are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyFiles {
+    /// One file.
+    pub file: Option<PathBuf>,
+    /// An absolute directory of files.
+    pub dir: Option<PathBuf>,
 }
 
 /// What processes are told with, and how they are kept.
@@ -64,6 +75,8 @@ pub struct ProcessConfig {
     pub disable_cache: bool,
     /// Add ancestors to exec and exit events.
     pub enable_ancestors: bool,
+    /// Add them to events of policies too.
+    pub ancestors_of_hits: AncestorsOfHits,
     /// Add credentials and capabilities.
     pub enable_cred: bool,
     /// Add namespaces.
@@ -82,6 +95,17 @@ pub struct ProcessConfig {
     pub retries: u64,
     /// Time between two such attempts.
     pub retry_delay: Duration,
+}
+
+/// Which events of policies carry ancestors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AncestorsOfHits {
+    /// `process_kprobe`.
+    pub kprobe: bool,
+    /// `process_tracepoint`.
+    pub tracepoint: bool,
+    /// `process_lsm`.
+    pub lsm: bool,
 }
 
 /// Where user names come from.

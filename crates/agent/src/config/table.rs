@@ -5,7 +5,7 @@ use super::Complaint::{Replaced, Wrong};
 use super::Effect::{NotYet, Reads, Sets};
 use super::Kind::{self, Bool, Duration, Int, Str, Strings, Uint};
 use super::duration::SECOND;
-use super::{Checked, Complaint, Config, Flag, Listen, UsernameMetadata, size};
+use super::{AncestorsOfHits, Checked, Complaint, Config, Flag, Listen, UsernameMetadata, size};
 use crate::logging::{Format, Level};
 use crate::redaction::Redaction;
 use std::path::PathBuf;
@@ -477,11 +477,30 @@ pub static FLAGS: &[Flag] = &[
         Bool(false, sets!(server.tls_require_client_cert)),
     ),
     flag("sleepable-preload-size", "Entries of the preload map", Int(32768, NotYet)),
-    flag("tracing-policy", "Policy file to load at start", Str("", NotYet)),
+    flag(
+        "tracing-policy",
+        "Policy file to load at start",
+        Str(
+            "",
+            Sets(|c, v| {
+                c.policies.file = path(v);
+                OK
+            }),
+        ),
+    ),
     flag(
         "tracing-policy-dir",
-        "Directory of policy files to load at start",
-        Str("/etc/tetragon/tetragon.tp.d", NotYet),
+        "Directory of policy files to load at start; an absolute path",
+        Str(
+            crate::policies::DEFAULT_DIR,
+            Sets(|c, v| {
+                if !v.is_empty() && !v.starts_with('/') {
+                    return Err(Wrong(format!("has {v:?}; an absolute path is wanted")));
+                }
+                c.policies.dir = path(v);
+                OK
+            }),
+        ),
     ),
     flag("use-perf-ring-buffer", "Use perf buffers, not the ring buffer", Bool(false, NotYet)),
     flag(
@@ -510,18 +529,22 @@ pub fn find(name: &str) -> Option<&'static Flag> {
 }
 
 fn ancestors(config: &mut Config, classes: Vec<String>) -> Checked {
-    const LATER: [&str; 5] = ["kprobe", "tracepoint", "uprobe", "lsm", "usdt"];
-    let known = |class: &&String| *class == "base" || LATER.contains(&class.as_str());
+    const NOW: [&str; 4] = ["base", "kprobe", "tracepoint", "lsm"];
+    const LATER: [&str; 2] = ["uprobe", "usdt"];
+    let known = |class: &&String| NOW.contains(&class.as_str()) || LATER.contains(&class.as_str());
     if let Some(class) = classes.iter().find(|class| !known(class)) {
         let wanted = "base, kprobe, tracepoint, uprobe, lsm or usdt is wanted";
         return Err(Wrong(format!("has {class:?}; {wanted}")));
     }
-    config.process.enable_ancestors = classes.iter().any(|class| class == "base");
+    let has = |name: &str| classes.iter().any(|class| class == name);
+    config.process.enable_ancestors = has("base");
+    config.process.ancestors_of_hits =
+        AncestorsOfHits { kprobe: has("kprobe"), tracepoint: has("tracepoint"), lsm: has("lsm") };
     if !config.process.enable_ancestors && !classes.is_empty() {
         let reason = "does nothing without base: no event carries ancestors";
         return Err(Replaced(reason.to_owned()));
     }
-    let later: Vec<&str> = classes.iter().map(String::as_str).filter(|c| *c != "base").collect();
+    let later: Vec<&str> = LATER.into_iter().filter(|name| has(name)).collect();
     if !later.is_empty() {
         return Err(Replaced(format!("has {}, which this version does not emit", later.join(","))));
     }

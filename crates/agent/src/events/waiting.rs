@@ -14,6 +14,7 @@ use api::tetragon as wire;
 use compiler::base::record::Identity;
 
 use crate::clock::WallTime;
+use crate::observation::Hit;
 
 /// Most events that wait.
 const MAX_EVENTS: usize = 8192;
@@ -29,6 +30,8 @@ pub enum Body {
     Exec(Box<wire::Process>),
     /// An exit: the process, if it is known, and the kernel's exit code.
     Exit(Option<Box<wire::Process>>, u32),
+    /// What a policy saw, and the thread in which it did.
+    Hit(Box<Hit>, u32),
 }
 
 /// An event under way.
@@ -36,7 +39,7 @@ pub enum Body {
 pub struct Pending {
     /// Process that it is about.
     pub process: Identity,
-    /// Its parent, by what the record said.
+    /// Its parent, by what the record said; that of a hit is what the table says.
     pub parent: Identity,
     /// Kind and content.
     pub body: Body,
@@ -49,6 +52,7 @@ impl Pending {
         let process = match &self.body {
             Body::Exec(process) | Body::Exit(Some(process), _) => process,
             Body::Exit(None, _) => return 0,
+            Body::Hit(hit, _) => return hit.size(),
         };
         let variables = &process.environment_variables;
         process.binary.len()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cgroups::Hierarchy;
+use crate::config::AncestorsOfHits;
 use crate::procfs::HostNamespaces;
 use crate::redaction::Redaction;
 
@@ -34,6 +35,8 @@ pub struct PipelineConfig {
     pub event_cache_retry_delay: Duration,
     /// `--enable-ancestors` has `base`.
     pub ancestors: bool,
+    /// What else `--enable-ancestors` has; without `base` it does nothing.
+    pub ancestors_of_hits: AncestorsOfHits,
     /// `--enable-process-cred`.
     pub credentials: bool,
     /// `--enable-process-ns`.
@@ -66,6 +69,7 @@ impl Default for PipelineConfig {
             event_cache_retries: 15,
             event_cache_retry_delay: Duration::from_secs(2),
             ancestors: false,
+            ancestors_of_hits: AncestorsOfHits::default(),
             credentials: false,
             namespaces: false,
             environment: false,

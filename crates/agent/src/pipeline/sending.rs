@@ -9,14 +9,18 @@ use super::Pipeline;
 use crate::clock::WallTime;
 use crate::events::waiting::{Body, Pending};
 use crate::loss::Loss;
+use crate::observation::Hit;
 use crate::process::end::status_and_signal;
+use crate::process::flags;
 
 impl Pipeline {
     /// Sends an event, now or when what it lacks has come.
     pub(super) fn send(&mut self, mut event: Pending) {
-        let awaited = match self.waiting.holds(event.process) {
+        // An exec is its image's first event; what waits was seen afterwards.
+        let follows = !matches!(event.body, Body::Exec(_));
+        let awaited = match follows && self.waiting.holds(event.process) {
             true => Some(event.process),
-            false => self.lacking(&mut event),
+            false => self.lacking(&mut event, false),
         };
         match awaited {
             None => self.send_now(event),
@@ -35,7 +39,7 @@ impl Pipeline {
         }
         let mut pass = self.waiting.begin_pass();
         while let Some(mut waiting) = pass.next() {
-            let lacks = self.lacking(&mut waiting.event);
+            let lacks = self.lacking(&mut waiting.event, attempt);
             self.waiting.settle(&mut pass, waiting, lacks, attempt);
         }
         for event in pass.sent {
@@ -50,10 +54,18 @@ impl Pipeline {
         }
     }
 
-    /// What an event has to wait for, if anything. Fills in the process of an exit that has come since.
-    fn lacking(&mut self, event: &mut Pending) -> Option<Identity> {
+    /// What an event has to wait for, if anything. Fills in what has come since. `waited`: it is time to
+    /// ask elsewhere for what the records have not told.
+    fn lacking(&mut self, event: &mut Pending, waited: bool) -> Option<Identity> {
         if self.config.disable_process_cache {
             return None;
+        }
+        if let Body::Hit(..) = &event.body {
+            if let Some(missing) = self.awaited_by_hit(event.process, waited) {
+                return Some(missing);
+            }
+            // Of an unknown process's parent there is nothing to wait for.
+            event.parent = self.table.get(event.process)?.parent;
         }
         if let Body::Exit(process @ None, _) = &mut event.body {
             if let Some(missing) = self.awaited(event.process) {
@@ -92,6 +104,16 @@ impl Pipeline {
         (!gone && !self.waiting.gave_up(missing)).then_some(missing)
     }
 
+    /// As [`Self::awaited`], for the process of a hit. Its record is in the other ring, and may be on its
+    /// way yet.
+    fn awaited_by_hit(&mut self, process: Identity, waited: bool) -> Option<Identity> {
+        let on_its_way = self.table.get(process).is_none()
+            && !waited
+            && !self.starting
+            && !self.waiting.gave_up(process);
+        if on_its_way { Some(process) } else { self.awaited(process) }
+    }
+
     /// What has to come before this process can be shown: itself, or, if only its fork is known, the
     /// process it was forked from. What `/proc` can tell is brought in.
     pub(super) fn missing(&mut self, process: Identity) -> Option<Identity> {
@@ -117,11 +139,16 @@ impl Pipeline {
     /// Sends an event with what is known.
     pub(super) fn send_now(&mut self, event: Pending) {
         let Pending { process, parent, body, time } = event;
-        self.table.touch(parent);
+        let parent = match &body {
+            Body::Hit(..) => self.table.get(process).map(|entry| entry.parent),
+            Body::Exec(_) | Body::Exit(..) => Some(parent),
+        };
+        let parent = parent.filter(|_| !self.config.disable_process_cache);
         let mut complete = true;
         let mut ancestors = Vec::new();
-        let parent = (!self.config.disable_process_cache).then(|| {
-            if self.config.ancestors {
+        let parent = parent.map(|parent| {
+            self.table.touch(parent);
+            if self.has_ancestors(&body) {
                 let found = self.table.ancestors(parent).unwrap_or_else(|broken| {
                     complete = false;
                     broken.found
@@ -155,9 +182,34 @@ impl Pipeline {
                     ancestors,
                 })
             }
+            Body::Hit(hit, tid) => {
+                self.counters.policy_events += 1;
+                self.table.touch(process);
+                let (mut message, known) = self.message(process);
+                if !known && !self.config.disable_process_cache {
+                    complete = false;
+                    flags::add_unknown(&mut message.flags);
+                }
+                message.tid = Some(tid);
+                hit.of(message, parent, ancestors)
+            }
         };
         self.counters.incomplete_events += u64::from(!complete);
         (self.emit)(self.messages.envelope(event, time));
+    }
+
+    /// Whether events of this kind carry ancestors.
+    fn has_ancestors(&self, body: &Body) -> bool {
+        let of = self.config.ancestors_of_hits;
+        self.config.ancestors
+            && match body {
+                Body::Exec(_) | Body::Exit(..) => true,
+                Body::Hit(hit, _) => match **hit {
+                    Hit::Kprobe(_) => of.kprobe,
+                    Hit::Tracepoint(_) => of.tracepoint,
+                    Hit::Lsm(_) => of.lsm,
+                },
+            }
     }
 
     /// A process as the table has it, or with its identity alone; and whether the table knows it.

@@ -16,6 +16,8 @@ pub struct Counters {
     pub exec_events: u64,
     /// `process_exit` events.
     pub exit_events: u64,
+    /// Events of policies.
+    pub policy_events: u64,
     /// `events_lost` events.
     pub loss_events: u64,
     /// Events sent without all that is to be known of the process or its parent.

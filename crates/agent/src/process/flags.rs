@@ -58,6 +58,14 @@ pub fn text(flags: Flags, cwd: &str) -> String {
     text
 }
 
+/// Marks a process that nothing but its identity is known of.
+pub fn add_unknown(text: &mut String) {
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    text.push_str("unknown");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,6 +70,7 @@ pub(super) fn pipeline(
         event_cache_retries: u32::try_from(process.retries).unwrap_or(u32::MAX),
         event_cache_retry_delay: process.retry_delay,
         ancestors: process.enable_ancestors,
+        ancestors_of_hits: process.ancestors_of_hits,
         credentials: process.enable_cred,
         namespaces: process.enable_ns,
         environment: process.enable_environment,

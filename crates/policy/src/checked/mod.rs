@@ -32,6 +32,7 @@ pub use hook::{Call, Function, Hook, HookKind, ReturnAction, Target};
 pub use integer::Width;
 pub use list::{List, Members, SyscallAbi, SyscallName};
 pub use network::Cidr;
+pub(crate) use network::{FAMILIES, PROTOCOLS, STATES};
 pub use policy::{CheckedPolicy, Enforcer, Policy, PolicyKey};
 pub use process::{
     BinaryFilter, CapabilityFilter, NamespaceChange, NamespaceFilter, NamespaceId, PathComparison,

@@ -100,6 +100,13 @@ impl Names {
     }
 }
 
+impl Names {
+    /// The name of a number; the first where there are several.
+    pub(crate) fn of(&self, number: u16) -> Option<&'static str> {
+        self.table.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
+    }
+}
+
 /// IPPROTO_* of `linux/in.h` and `linux/in6.h`.
 pub(crate) const PROTOCOLS: Names = Names {
     what: "protocol",
