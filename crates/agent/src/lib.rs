@@ -13,6 +13,7 @@ pub mod logging;
 pub mod loss;
 pub mod observation;
 pub mod pipeline;
+pub mod policies;
 pub mod process;
 pub mod procfs;
 pub mod redaction;
@@ -22,6 +23,8 @@ pub mod server;
 pub mod source;
 pub mod users;
 
+#[cfg(test)]
+mod test_observations;
 #[cfg(test)]
 mod test_records;
 

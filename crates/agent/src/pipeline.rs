@@ -17,6 +17,8 @@ mod bench;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod observation_tests;
+#[cfg(test)]
 mod start_tests;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use crate::clock::Clock;
 use crate::events::message::Messages;
 use crate::events::waiting::{Body, Pending, WaitingEvents};
 use crate::loss::{KernelLosses, Losses};
+use crate::policies::losses::PolicyLosses;
 use crate::process::dump;
 use crate::process::entry::{Entry, Image};
 use crate::process::identity::{ExecIds, KERNEL};
@@ -70,10 +73,12 @@ pub struct Pipeline {
     parts: Parts,
     waiting: WaitingEvents,
     losses: Losses,
+    policy_losses: PolicyLosses,
     /// Image of processes that nothing is known of.
     unknown: Arc<Image>,
     counters: Counters,
     undecodable_logged: bool,
+    undecodable_observation_logged: bool,
     eviction_logged: bool,
     next_collection: Instant,
     next_retry: Instant,
@@ -122,9 +127,11 @@ impl Pipeline {
             parts: Parts::new(usize::try_from(config.max_text).unwrap_or(usize::MAX)),
             waiting: WaitingEvents::new(config.event_cache_retries),
             losses: Losses::default(),
+            policy_losses: PolicyLosses::default(),
             unknown: Arc::default(),
             counters: Counters::default(),
             undecodable_logged: false,
+            undecodable_observation_logged: false,
             eviction_logged: false,
             next_collection: now + config.process_cache_gc_interval,
             next_retry: now + config.event_cache_retry_delay,
@@ -179,6 +186,7 @@ impl Pipeline {
         self.now = now;
         self.clock = Clock::read();
         self.report_losses();
+        self.report_policy_losses();
         self.parts.tick(now);
         self.cgroups.tick(now);
         if now >= self.next_retry {
@@ -208,6 +216,7 @@ impl Pipeline {
     pub fn finish(&mut self) {
         let losses = self.losses.report_rest(self.now);
         self.send_losses(&losses);
+        self.report_policy_losses();
         for event in self.waiting.drain() {
             self.send_now(event);
         }
@@ -236,6 +245,7 @@ impl Pipeline {
             cgroups_size: self.cgroups.len(),
             cgroups: self.cgroups.counters(),
             losses: self.losses.counters(),
+            policy_events_lost: self.policy_losses.total(),
         }
     }
 

@@ -15,6 +15,8 @@ use crate::lifecycle::privileges;
 use crate::lifecycle::run_dir::{Info, PATH, RunDir};
 use crate::lifecycle::signals::Signals;
 use crate::logging;
+use crate::policies::files::Outcome;
+use crate::policies::{self, Store};
 use crate::server::{Answers, Server};
 use crate::source::Source;
 
@@ -105,13 +107,14 @@ pub fn run(
 pub struct Agent {
     hub: Arc<Hub>,
     source: Box<dyn Source>,
+    policies: Arc<Store>,
     server: Option<Server>,
     exporter: Option<Exporter>,
     health: Option<HealthServer>,
 }
 
 impl Agent {
-    /// Starts everything, listeners before the source of events. When a part cannot start, those
+    /// Starts everything, listeners before the source of events, policies last. When a part cannot start, those
     /// that did are stopped again.
     pub async fn start(
         loaded: &Loaded,
@@ -124,7 +127,8 @@ impl Agent {
             cluster_name: config.cluster_name.clone(),
         };
         let hub = Hub::new(config.event_queue_size, envelope);
-        let mut agent = Self { hub, source, server: None, exporter: None, health: None };
+        let policies = Arc::new(Store::new(source.loader()));
+        let mut agent = Self { hub, source, policies, server: None, exporter: None, health: None };
         match agent.start_parts(loaded, run_dir).await {
             Ok(()) => Ok(agent),
             Err(error) => {
@@ -141,6 +145,7 @@ impl Agent {
         let answers = Answers {
             hub: Arc::clone(&self.hub),
             inspect: Arc::clone(&inspect),
+            policies: Arc::clone(&self.policies),
             exporter: self.exporter.clone(),
             settings: loaded
                 .settings
@@ -164,7 +169,18 @@ impl Agent {
             btf_fname: path(&config.btf),
         })?;
         let hub = Arc::clone(&self.hub);
-        tokio::task::block_in_place(|| self.source.start(hub))
+        tokio::task::block_in_place(|| {
+            self.source.start(hub)?;
+            let outcome = policies::files::load(&self.policies, &config.policies)?;
+            if outcome != Outcome::default() {
+                tracing::info!(
+                    loaded = outcome.loaded,
+                    failed = outcome.failed,
+                    "policies of files are loaded"
+                );
+            }
+            Ok(())
+        })
     }
 
     /// Where the gRPC server listens.
@@ -174,7 +190,10 @@ impl Agent {
 
     /// Stops in order: no new events, then the last ones to clients and the export.
     pub async fn stop(mut self) {
-        tokio::task::block_in_place(|| self.source.stop());
+        tokio::task::block_in_place(|| {
+            self.policies.close();
+            self.source.stop();
+        });
         self.hub.close();
         drop(self.health.take());
         if let Some(server) = self.server.take() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use api::tetragon::{DumpProcessCacheReqArgs, ProcessInternal};
 
 use crate::hub::Hub;
+use crate::policies::Loader;
 
 /// Makes events. Its programs are loaded already when the service gets it.
 pub trait Source: Send {
@@ -19,6 +20,9 @@ pub trait Source: Send {
 
     /// What may be asked of it while it runs.
     fn inspect(&self) -> Arc<dyn Inspect>;
+
+    /// Puts policies in force, from [`Source::start`] on.
+    fn loader(&self) -> Box<dyn Loader>;
 }
 
 /// Questions to a running [`Source`], from any thread. Answers may take a moment.

@@ -7,6 +7,7 @@
 // The whole file is tests, its helpers too.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -18,9 +19,11 @@ use std::time::{Duration, Instant};
 use agent::config::{self, Request};
 use agent::hub::Hub;
 use agent::lifecycle::privileges;
+use agent::policies::{Added, LoadError, Loader, Measures};
 use agent::source::{Inspect, Source};
 use api::tetragon::get_events_response::Event;
 use api::tetragon::{DumpProcessCacheReqArgs, ProcessExec, ProcessInternal};
+use policy::{CheckedPolicy, PolicyKey};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Names the child's directory.
@@ -65,6 +68,10 @@ impl Source for TwoEvents {
     fn inspect(&self) -> Arc<dyn Inspect> {
         Arc::new(Nothing)
     }
+
+    fn loader(&self) -> Box<dyn Loader> {
+        Box::new(Nothing)
+    }
 }
 
 struct Nothing;
@@ -83,6 +90,23 @@ impl Inspect for Nothing {
     }
 }
 
+/// Takes every policy and does nothing with it.
+impl Loader for Nothing {
+    fn add(&mut self, _: &PolicyKey, policy: &Arc<CheckedPolicy>) -> Result<Added, LoadError> {
+        Ok(Added { hooks: policy.hooks.len(), notes: Vec::new() })
+    }
+
+    fn remove(&mut self, _: &PolicyKey) -> Result<(), LoadError> {
+        Ok(())
+    }
+
+    fn measures(&mut self) -> HashMap<PolicyKey, Measures> {
+        HashMap::new()
+    }
+
+    fn close(&mut self) {}
+}
+
 #[test]
 #[ignore = "is the agent of the other tests"]
 fn child() {
@@ -91,6 +115,7 @@ fn child() {
         format!("--export-filename={}", dir.join("export.log").display()),
         "--server-address=127.0.0.1:0".to_owned(),
         "--health-server-address=".to_owned(),
+        format!("--tracing-policy-dir={}", dir.join("policies").display()),
     ];
     let request = config::load(arguments.map(Into::into), [], &[]).unwrap();
     let Request::Run(loaded) = request else { panic!("{request:?}") };
@@ -108,11 +133,16 @@ struct Agent(Child);
 
 impl Agent {
     fn spawn(dir: &Path, variables: &[&str]) -> Self {
+        fs::create_dir_all(dir.join("policies")).unwrap();
+        Self(Self::command(dir, variables).spawn().unwrap())
+    }
+
+    fn command(dir: &Path, variables: &[&str]) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "child", "--ignored", "--nocapture"]).env(DIR, dir);
         command.envs(variables.iter().map(|name| (name, "1")));
         command.stdout(Stdio::null()).stderr(fs::File::create(dir.join("stderr")).unwrap());
-        Self(command.spawn().unwrap())
+        command
     }
 
     /// Spawns and waits until it is ready.
@@ -233,5 +263,35 @@ fn a_source_that_cannot_start_ends_it_with_an_error_and_nothing_left() {
     let mut agent = Agent::spawn(dir.path(), &[BROKEN]);
     assert_eq!(agent.wait().code(), Some(1));
     assert!(stderr(dir.path()).contains("Error: the source is broken"), "{}", stderr(dir.path()));
+    assert_eq!(left_behind(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn policies_of_files_are_loaded_and_bad_ones_told() {
+    let Some(dir) = lab() else { return };
+    let policies = dir.path().join("policies");
+    fs::create_dir(&policies).unwrap();
+    let good = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: good}\n\
+                spec: {kprobes: [{call: sys_mount}]}\n";
+    fs::write(policies.join("1-bad.yaml"), good.replace("call", "cal")).unwrap();
+    fs::write(policies.join("2-good.yaml"), good).unwrap();
+    let mut agent = Agent::start(dir.path(), &[]);
+    until(|| stderr(dir.path()).contains("Tetragon is ready"));
+    let log = stderr(dir.path());
+    let told = "1-bad.yaml:4:18 spec.kprobes[0].cal: unknown field `cal`";
+    assert!(log.contains(told), "{log}");
+    assert!(log.contains("loaded=1 failed=1"), "{log}");
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.wait().code(), Some(0));
+}
+
+#[test]
+fn a_directory_of_policies_that_is_not_there_ends_it() {
+    let Some(dir) = lab() else { return };
+    fs::write(dir.path().join("policies"), "no directory").unwrap();
+    let mut command = Agent::command(dir.path(), &[]);
+    let status = command.status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr(dir.path()).contains("cannot read --tracing-policy-dir"));
     assert_eq!(left_behind(dir.path()), Vec::<String>::new());
 }

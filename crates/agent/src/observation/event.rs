@@ -109,3 +109,114 @@ impl Hit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::tetragon::kprobe_argument::Arg;
+    use api::tetragon::{KprobeAction, KprobeArgument};
+    use compiler::base::record::Identity;
+
+    use super::*;
+    use crate::test_observations::{kprobe, lsm, observation, tracepoint};
+
+    fn of(kind: EventKind, selectors: &str) -> Hit {
+        let process = Identity { ktime: 1, pid: 10 };
+        event(observation(kind, selectors, process, 10), &HostNamespaces::default())
+    }
+
+    fn argument(label: &str, arg: Arg) -> KprobeArgument {
+        KprobeArgument { label: label.into(), arg: Some(arg) }
+    }
+
+    #[test]
+    fn function() {
+        let Hit::Kprobe(event) = of(kprobe(), "") else { panic!() };
+        let expected = wire::ProcessKprobe {
+            function_name: "__x64_sys_mount".into(),
+            args: vec![
+                argument("what", Arg::StringArg("/dev/sda".into())),
+                argument("", Arg::IntArg(-3)),
+            ],
+            data: vec![argument("extra", Arg::SizeArg(9))],
+            r#return: Some(argument("", Arg::IntArg(-1))),
+            action: KprobeAction::Post.into(),
+            return_action: KprobeAction::Post.into(),
+            policy_name: "mounts".into(),
+            message: "a mount".into(),
+            tags: vec!["one".into(), "two".into()],
+            ..wire::ProcessKprobe::default()
+        };
+        assert_eq!(event, expected);
+    }
+
+    #[test]
+    fn tracepoints_have_no_labels_and_no_return() {
+        let Hit::Tracepoint(event) = of(tracepoint(), "") else { panic!() };
+        let expected = wire::ProcessTracepoint {
+            subsys: "syscalls".into(),
+            event: "sys_enter_mount".into(),
+            args: vec![
+                argument("", Arg::StringArg("/dev/sda".into())),
+                argument("", Arg::IntArg(-3)),
+            ],
+            action: KprobeAction::Post.into(),
+            policy_name: "mounts".into(),
+            message: "a mount".into(),
+            tags: vec!["one".into(), "two".into()],
+            ..wire::ProcessTracepoint::default()
+        };
+        assert_eq!(event, expected);
+    }
+
+    #[test]
+    fn lsm_hook() {
+        let Hit::Lsm(event) = of(lsm(), "") else { panic!() };
+        assert_eq!(
+            (event.function_name.as_str(), event.policy_name.as_str()),
+            ("sb_mount", "mounts")
+        );
+        assert_eq!(event.args[0].label, "what");
+        assert_eq!((event.message.as_str(), event.tags.len()), ("a mount", 2));
+    }
+
+    #[test]
+    fn the_last_action_is_named() {
+        let cases = [
+            ("{}", KprobeAction::Post),
+            (r#"{"matchActions": [{"action": "Sigkill"}]}"#, KprobeAction::Sigkill),
+            (r#"{"matchActions": [{"action": "Signal", "argSig": 1}]}"#, KprobeAction::Signal),
+            (
+                r#"{"matchActions": [{"action": "Sigkill"}, {"action": "Override", "argError": -1}]}"#,
+                KprobeAction::Override,
+            ),
+            (
+                r#"{"matchActions": [{"action": "Sigkill"}, {"action": "Post"}]}"#,
+                KprobeAction::Post,
+            ),
+            (
+                r#"{"matchActions": [{"action": "GetUrl", "argUrl": "http://x"}]}"#,
+                KprobeAction::Geturl,
+            ),
+            (
+                r#"{"matchActions": [{"action": "DnsLookup", "argFqdn": "x.org"}]}"#,
+                KprobeAction::Dnslookup,
+            ),
+        ];
+        for (selector, expected) in cases {
+            let Hit::Kprobe(event) = of(kprobe(), selector) else { panic!() };
+            assert_eq!(event.action(), expected, "{selector}");
+            assert_eq!(event.return_action(), KprobeAction::Post, "{selector}");
+        }
+    }
+
+    #[test]
+    fn the_selector_that_matched_counts() {
+        let two =
+            r#"{"matchActions": [{"action": "Sigkill"}]}, {"matchActions": [{"action": "Post"}]}"#;
+        let process = Identity { ktime: 1, pid: 10 };
+        let mut given = observation(kprobe(), two, process, 10);
+        given.selector = Some(1);
+        let Hit::Kprobe(event) = event(given, &HostNamespaces::default()) else { panic!() };
+        assert_eq!(event.action(), KprobeAction::Post);
+    }
+}

@@ -62,4 +62,6 @@ pub struct Stats {
     pub cgroups: map::Counters,
     /// Lost records.
     pub losses: loss::Counters,
+    /// Lost events of policies.
+    pub policy_events_lost: u64,
 }

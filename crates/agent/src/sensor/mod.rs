@@ -1,12 +1,13 @@
-//! Where events come from: the base programs in the kernel, the ring's reader, and the pipeline.
+//! Where events come from: programs in the kernel, the rings' reader, and the pipeline.
 //!
-//! Two threads. The *reader* does nothing but empty the ring into a bounded queue, so that the ring,
-//! which is small and whose overflow is a loss, stays empty even while the pipeline waits for the
+//! Two threads. The *reader* does nothing but empty the rings into a bounded queue, so that the rings,
+//! which are small and whose overflow is a loss, stay empty even while the pipeline waits for the
 //! disk or /proc. The *pipeline thread* is the only writer of the process table. When the queue is
 //! full the reader stops reading: the kernel then counts what the ring does not take, and nothing is
 //! lost silently.
 
 mod plan;
+mod policies;
 mod queue;
 mod reader;
 mod unlisted;
@@ -27,9 +28,11 @@ use crate::cgroups::Hierarchy;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::pipeline::{Pipeline, PipelineConfig};
+use crate::policies::Loader;
 use crate::procfs::Procfs;
 use crate::source::{Inspect, Source};
-use queue::Queue;
+use policies::{KernelLoader, KernelPolicies};
+use queue::{Origin, Queue};
 use worker::{Request, Worker};
 
 /// How long a question to the pipeline thread may take: it may be reading /proc for many processes.
@@ -89,7 +92,7 @@ struct Shared {
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     /// What went wrong for good; the health check tells it.
     failure: Mutex<Option<String>>,
-    btf_file: Option<std::path::PathBuf>,
+    policies: Arc<KernelPolicies>,
 }
 
 impl Shared {
@@ -122,7 +125,7 @@ impl Sensor {
                 stop: AtomicBool::new(false),
                 requests: Mutex::new(None),
                 failure: Mutex::new(None),
-                btf_file: config.btf.clone(),
+                policies: Arc::new(KernelPolicies::new(config.btf.clone())),
             }),
         })
     }
@@ -139,7 +142,15 @@ impl Sensor {
 
     fn begin(&mut self, hub: Arc<Hub>) -> Result<(), SensorError> {
         let mut base = self.base.take().ok_or(SensorError::Started)?;
-        let rings = RingSet::new(vec![RingBuffer::new(base.ring().try_clone()?)?])?;
+        let maps = reader::RINGS.map(|origin| match origin {
+            Origin::Base => base.ring(),
+            Origin::Observation => base.observation_ring(),
+        });
+        let mut rings = Vec::new();
+        for map in maps {
+            rings.push(RingBuffer::new(map.try_clone()?)?);
+        }
+        let rings = RingSet::new(rings)?;
         base.attach()?;
         let attached = kernel::clock::since_boot().as_nanos() as u64;
         let shared = self.shared.clone();
@@ -154,8 +165,9 @@ impl Sensor {
         let emit = Box::new(move |event| hub.publish(Arc::new(event)));
         let pipeline = Pipeline::new(self.pipeline.clone(), emit);
         let (sender, requests) = mpsc::channel();
-        let worker =
-            Worker { pipeline, base: Arc::new(base), shared: self.shared.clone(), requests };
+        let base = Arc::new(base);
+        let worker = Worker::new(pipeline, base.clone(), self.shared.clone(), requests);
+        self.shared.policies.ready(base);
         *self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         self.spawn("pipeline", move || worker.run(&tasks))
     }
@@ -181,6 +193,10 @@ impl Source for Sensor {
     fn inspect(&self) -> Arc<dyn Inspect> {
         self.shared.clone()
     }
+
+    fn loader(&self) -> Box<dyn Loader> {
+        Box::new(KernelLoader(self.shared.policies.clone()))
+    }
 }
 
 impl Inspect for Shared {
@@ -204,7 +220,7 @@ impl Inspect for Shared {
 
     fn probes(&self) -> Vec<(String, bool)> {
         // Not kept: it is asked for rarely, and the kernel's BTF takes 5 MB.
-        let btf = match plan::btf(self.btf_file.as_deref()) {
+        let btf = match plan::btf(self.policies.btf_file.as_deref()) {
             Ok(btf) => btf,
             Err(error) => {
                 tracing::warn!(%error, "cannot probe the kernel's features");

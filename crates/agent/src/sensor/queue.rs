@@ -1,5 +1,5 @@
-//! The queue between the ring's reader and the pipeline: records in order, in batches, bounded by
-//! number and by bytes.
+//! The queue between the rings' reader and the pipeline: records in order, in batches, bounded by
+//! number and by bytes, each ring's by themselves.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,33 @@ const MAX_BYTES: usize = 16 << 20;
 /// Batches that are kept for reuse are not larger than this, so that a burst does not stay in memory.
 const KEEP_BYTES: usize = 64 << 10;
 
-/// Records one behind the other, each with its length before it.
+/// Where records come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The base ring.
+    #[default]
+    Base,
+    /// The ring of what policies observe.
+    Observation,
+}
+
+/// Records of one ring one behind the other, each with its length before it.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
+    origin: Origin,
     bytes: Vec<u8>,
     records: usize,
 }
 
 impl Batch {
+    pub(super) fn of(origin: Origin) -> Self {
+        Self { origin, ..Self::default() }
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
     pub(super) fn push(&mut self, record: &[u8]) {
         // The length of a record in a ring has 30 bits.
         self.bytes.extend_from_slice(&(record.len() as u32).to_ne_bytes());
@@ -28,6 +47,11 @@ impl Batch {
 
     pub(super) fn is_empty(&self) -> bool {
         self.records == 0
+    }
+
+    /// Number of records.
+    pub(super) fn len(&self) -> usize {
+        self.records
     }
 
     pub(super) fn records(&self) -> impl Iterator<Item = &[u8]> {
@@ -44,10 +68,16 @@ impl Batch {
 #[derive(Default)]
 struct State {
     batches: VecDeque<Batch>,
-    records: usize,
-    bytes: usize,
+    held: [Held; 2],
     closed: bool,
     spare: Option<Batch>,
+}
+
+/// What the queue holds of one ring.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    records: usize,
+    bytes: usize,
 }
 
 /// The queue; one writer, one reader.
@@ -77,19 +107,32 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a batch, once there is room for more, and gives an empty one to fill.
+    /// Appends a batch, once there is room for more of its ring, and gives an empty one to fill.
     pub(super) fn push(&self, batch: Batch) -> Batch {
         let mut state = self.lock();
-        while !state.closed && (state.records >= self.max_records || state.bytes >= MAX_BYTES) {
+        while !state.closed && self.is_full(&state, batch.origin) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.records += batch.records;
-        state.bytes += batch.bytes.len();
+        let origin = batch.origin;
+        let held = &mut state.held[origin as usize];
+        held.records += batch.records;
+        held.bytes += batch.bytes.len();
         state.batches.push_back(batch);
         let spare = state.spare.take();
         drop(state);
         self.changed.notify_all();
-        spare.unwrap_or_default()
+        Batch { origin, ..spare.unwrap_or_default() }
+    }
+
+    /// Whether a batch of this ring would be taken at once. The answer stays true for the one writer.
+    pub(super) fn has_room(&self, origin: Origin) -> bool {
+        let state = self.lock();
+        state.closed || !self.is_full(&state, origin)
+    }
+
+    fn is_full(&self, state: &State, origin: Origin) -> bool {
+        let held = state.held[origin as usize];
+        held.records >= self.max_records || held.bytes >= MAX_BYTES
     }
 
     /// The next batch; waits for one until `deadline`.
@@ -97,8 +140,9 @@ impl Queue {
         let mut state = self.lock();
         loop {
             if let Some(batch) = state.batches.pop_front() {
-                state.records -= batch.records;
-                state.bytes -= batch.bytes.len();
+                let held = &mut state.held[batch.origin as usize];
+                held.records -= batch.records;
+                held.bytes -= batch.bytes.len();
                 drop(state);
                 self.changed.notify_all();
                 return Popped::Batch(batch);
@@ -172,6 +216,24 @@ mod tests {
         writer.join().unwrap();
         assert!(matches!(queue.pop(Instant::now()), Popped::Batch(_)));
         assert!(matches!(queue.pop(Instant::now()), Popped::Nothing));
+    }
+
+    #[test]
+    fn one_full_ring_does_not_hold_the_other_back() {
+        let queue = Queue::new(1);
+        let mut observed = Batch::of(Origin::Observation);
+        observed.push(b"seen");
+        let next = queue.push(observed);
+        assert_eq!((next.origin(), next.is_empty()), (Origin::Observation, true));
+        assert!(!queue.has_room(Origin::Observation) && queue.has_room(Origin::Base));
+        queue.push(batch(&[b"exec"]));
+        assert!(!queue.has_room(Origin::Base));
+        let mut order = Vec::new();
+        while let Popped::Batch(batch) = queue.pop(Instant::now()) {
+            order.push(batch.origin());
+        }
+        assert_eq!(order, [Origin::Observation, Origin::Base], "in the order of the pushes");
+        assert!(queue.has_room(Origin::Observation));
     }
 
     #[test]

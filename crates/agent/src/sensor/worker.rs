@@ -4,16 +4,19 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use api::tetragon::{DumpProcessCacheReqArgs, ProcessInternal};
+use compiler::Decoder;
 use compiler::base::Base;
 use compiler::base::record::{Identity, Task};
 
 use super::Shared;
-use super::queue::Popped;
+use super::queue::{Batch, Origin, Popped};
 use crate::loss::{CpuLosses, KernelLosses};
 use crate::pipeline::Pipeline;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(100);
+/// Time between two times that the counters of policies are read.
+const MEASURE: Duration = Duration::from_secs(1);
 /// Time between two times that freed memory is given back to the system.
 const RELEASE: Duration = Duration::from_secs(10);
 
@@ -23,13 +26,27 @@ pub(super) enum Request {
 }
 
 pub(super) struct Worker {
-    pub(super) pipeline: Pipeline,
-    pub(super) base: Arc<Base>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) requests: mpsc::Receiver<Request>,
+    pipeline: Pipeline,
+    base: Arc<Base>,
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+    decoder: Option<Decoder>,
+    /// Calls that decoders before this one gave up.
+    forgotten: u64,
+    next_measure: Instant,
 }
 
 impl Worker {
+    pub(super) fn new(
+        pipeline: Pipeline,
+        base: Arc<Base>,
+        shared: Arc<Shared>,
+        requests: mpsc::Receiver<Request>,
+    ) -> Self {
+        let next_measure = Instant::now();
+        Self { pipeline, base, shared, requests, decoder: None, forgotten: 0, next_measure }
+    }
+
     /// Tells of the processes that run already, then of what the records say, until the queue ends.
     pub(super) fn run(mut self, tasks: &[Task]) {
         let base = self.base.clone();
@@ -41,15 +58,16 @@ impl Worker {
             let popped = self.shared.queue.pop(next);
             let closed = matches!(popped, Popped::Closed);
             if let Popped::Batch(batch) = popped {
-                for record in batch.records() {
-                    self.pipeline.record(record);
+                match batch.origin() {
+                    Origin::Base => batch.records().for_each(|r| self.pipeline.record(r)),
+                    Origin::Observation => self.observations(&batch),
                 }
                 self.shared.queue.recycle(batch);
             }
             let now = Instant::now();
             if now >= next || closed {
                 next = now + TICK;
-                self.tick(now);
+                self.tick(now, closed);
             }
             if now >= release {
                 release = now + RELEASE;
@@ -71,7 +89,47 @@ impl Worker {
         Ok(KernelLosses { cpus: cpus.collect(), missed_runs: self.base.missed_runs()? })
     }
 
-    fn tick(&mut self, now: Instant) {
+    /// Takes in what policies saw.
+    fn observations(&mut self, batch: &Batch) {
+        // The one that can read a policy's records is there before the policy.
+        if let Some(new) = self.shared.policies.decoder() {
+            self.forgotten += self.decoder.as_ref().map_or(0, Decoder::forgotten);
+            self.decoder = Some(new);
+        }
+        for record in batch.records() {
+            match self.decoder.as_mut().map(|decoder| decoder.decode(record)) {
+                Some(Ok(Some(observation))) => self.pipeline.observation(observation),
+                Some(Ok(None)) => {}
+                Some(Err(error)) => self.pipeline.undecodable_observation(&error),
+                None => self.pipeline.undecodable_observation(&"no policy was loaded"),
+            }
+        }
+    }
+
+    /// Takes in what was measured of policies.
+    fn measure(&mut self, now: Instant) {
+        match self.shared.policies.take() {
+            Ok(Some(taken)) => {
+                self.next_measure = now + MEASURE;
+                for (key, last) in &taken.departed {
+                    self.pipeline.policy_departed(key, *last);
+                }
+                let forgotten =
+                    self.forgotten + self.decoder.as_ref().map_or(0, Decoder::forgotten);
+                self.pipeline.policies_measured(&taken.measures, taken.missed_runs, forgotten);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.next_measure = now + MEASURE;
+                self.shared.fail(format!("cannot read the counters of policies: {error}"));
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant, last: bool) {
+        if last || now >= self.next_measure {
+            self.measure(now);
+        }
         match self.kernel_losses() {
             Ok(losses) => self.pipeline.kernel_losses(&losses),
             Err(error) => self.shared.fail(format!("cannot read the loss counters: {error}")),

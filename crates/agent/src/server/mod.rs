@@ -6,6 +6,7 @@
 mod connection;
 mod event_log;
 mod events;
+mod policies;
 mod sensors;
 pub mod socket;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::config::{Listen, ServerConfig, TcpAddress, Value};
 use crate::export::Exporter;
 use crate::hub::Hub;
+use crate::policies::Store;
 use crate::source::Inspect;
 use connection::{accept_tcp, accept_unix};
 use event_log::EventLog;
@@ -42,6 +44,8 @@ pub struct Answers {
     pub hub: Arc<Hub>,
     /// Where they come from.
     pub inspect: Arc<dyn Inspect>,
+    /// Policies.
+    pub policies: Arc<Store>,
     /// The export.
     pub exporter: Option<Exporter>,
     /// Every setting, by name.
@@ -95,8 +99,12 @@ impl Server {
             accepting.push(tokio::spawn(accept_tcp(tcp, tls, to)));
         }
         let (stop, stopped) = oneshot::channel();
-        let sensors =
-            Sensors { hub: answers.hub, inspect: answers.inspect, settings: answers.settings };
+        let sensors = Sensors {
+            hub: answers.hub,
+            inspect: answers.inspect,
+            policies: answers.policies,
+            settings: answers.settings,
+        };
         let serve = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(PING.0))
             .http2_keepalive_timeout(Some(PING.1))

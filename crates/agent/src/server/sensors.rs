@@ -11,9 +11,11 @@ use tonic::{Request, Response, Status};
 
 use super::connection::Peer;
 use super::events::{EventStream, wants};
+use super::policies;
 use crate::config::Value;
 use crate::hub::Hub;
 use crate::logging::{self, Level};
+use crate::policies::Store;
 use crate::source::Inspect;
 
 /// Event streams at once: each may hold a full queue of events.
@@ -23,6 +25,7 @@ const STREAMS: usize = 128;
 pub(super) struct Sensors {
     pub(super) hub: Arc<Hub>,
     pub(super) inspect: Arc<dyn Inspect>,
+    pub(super) policies: Arc<Store>,
     /// Every setting, by name.
     pub(super) settings: Vec<(&'static str, Value)>,
 }
@@ -31,11 +34,6 @@ type Answer<T> = Result<Response<T>, Status>;
 
 fn deprecated<T>(call: &str) -> Answer<T> {
     Err(Status::unknown(format!("{call} is deprecated")))
-}
-
-fn policies<T>(call: &str) -> Answer<T> {
-    let missing = "policies are not supported by this version";
-    Err(Status::unimplemented(format!("{call}: {missing}")))
 }
 
 #[tonic::async_trait]
@@ -132,37 +130,44 @@ impl FineGuidanceSensors for Sensors {
 
     async fn add_tracing_policy(
         &self,
-        _: Request<pb::AddTracingPolicyRequest>,
+        request: Request<pb::AddTracingPolicyRequest>,
     ) -> Answer<pb::AddTracingPolicyResponse> {
-        policies("AddTracingPolicy")
+        let (store, request) = (Arc::clone(&self.policies), request.into_inner());
+        blocking(move || policies::add(&store, &request)).await?.map(Response::new)
     }
 
     async fn delete_tracing_policy(
         &self,
-        _: Request<pb::DeleteTracingPolicyRequest>,
+        request: Request<pb::DeleteTracingPolicyRequest>,
     ) -> Answer<pb::DeleteTracingPolicyResponse> {
-        policies("DeleteTracingPolicy")
+        let (store, request) = (Arc::clone(&self.policies), request.into_inner());
+        blocking(move || policies::delete(&store, request)).await?.map(Response::new)
     }
 
     async fn list_tracing_policies(
         &self,
-        _: Request<pb::ListTracingPoliciesRequest>,
+        request: Request<pb::ListTracingPoliciesRequest>,
     ) -> Answer<pb::ListTracingPoliciesResponse> {
-        policies("ListTracingPolicies")
+        let (store, domain) = (Arc::clone(&self.policies), request.into_inner().domain);
+        let list = move || store.list(Some(domain.as_str()).filter(|domain| !domain.is_empty()));
+        let policies = blocking(list).await?;
+        Ok(Response::new(pb::ListTracingPoliciesResponse { policies }))
     }
 
     async fn configure_tracing_policy(
         &self,
         _: Request<pb::ConfigureTracingPolicyRequest>,
     ) -> Answer<pb::ConfigureTracingPolicyResponse> {
-        policies("ConfigureTracingPolicy")
+        let missing = "ConfigureTracingPolicy: policies cannot be switched by this version; \
+                       delete and add them";
+        Err(Status::unimplemented(missing))
     }
 
     async fn list_domains(
         &self,
         _: Request<pb::ListDomainsRequest>,
     ) -> Answer<pb::ListDomainsResponse> {
-        policies("ListDomains")
+        Ok(Response::new(pb::ListDomainsResponse { domains: self.policies.domains() }))
     }
 
     async fn runtime_hook(

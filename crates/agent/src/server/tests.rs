@@ -8,10 +8,11 @@ use api::tetragon::event_log_service_client::EventLogServiceClient;
 use api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
 use api::tetragon::get_events_response::Event;
 use api::tetragon::{
-    ConfigFlag, DumpProcessCacheReqArgs, EventType, Filter, GetDebugRequest,
-    GetEventLogParamsRequest, GetEventsRequest, GetEventsResponse, GetHealthStatusRequest,
-    GetInfoRequest, GetVersionRequest, ListSensorsRequest, ListTracingPoliciesRequest, Process,
-    ProcessExec, ProcessExit, ProcessInternal, SetEventLogParamsRequest, get_debug_response,
+    AddTracingPolicyRequest, ConfigFlag, ConfigureTracingPolicyRequest, DeleteTracingPolicyRequest,
+    DumpProcessCacheReqArgs, EventType, Filter, GetDebugRequest, GetEventLogParamsRequest,
+    GetEventsRequest, GetEventsResponse, GetHealthStatusRequest, GetInfoRequest, GetVersionRequest,
+    ListDomainsRequest, ListSensorsRequest, ListTracingPoliciesRequest, Process, ProcessExec,
+    ProcessExit, ProcessInternal, SetEventLogParamsRequest, TracingPolicyState, get_debug_response,
 };
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -26,6 +27,7 @@ use tonic::{Code, Status};
 
 use crate::config::{ExportConfig, RotationConfig};
 use crate::envelope::Envelope;
+use crate::policies::store_tests;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -63,6 +65,7 @@ impl Lab {
         let answers = Answers {
             hub: Arc::clone(&hub),
             inspect: Arc::new(Quiet),
+            policies: Arc::new(store_tests::store().0),
             exporter,
             settings: vec![
                 ("cluster-name", Value::Str("c".into())),
@@ -206,6 +209,7 @@ async fn a_unix_address_opens_only_that_socket_and_none_opens_nothing() {
     let answers = Answers {
         hub: Arc::clone(&lab.hub),
         inspect: Arc::new(Quiet),
+        policies: Arc::new(store_tests::store().0),
         exporter: None,
         settings: Vec::new(),
     };
@@ -247,11 +251,10 @@ async fn what_is_not_there_is_said() {
     #[allow(deprecated)] // that is what the test is about
     let error = client.list_sensors(ListSensorsRequest {}).await.unwrap_err();
     assert_eq!(error.message(), "ListSensors is deprecated");
-    let list = ListTracingPoliciesRequest::default();
-    let error = client.list_tracing_policies(list).await.unwrap_err();
+    let configure = ConfigureTracingPolicyRequest::default();
+    let error = client.configure_tracing_policy(configure).await.unwrap_err();
     assert_eq!(error.code(), Code::Unimplemented);
-    let wanted = "ListTracingPolicies: policies are not supported by this version";
-    assert_eq!(error.message(), wanted);
+    assert!(error.message().starts_with("ConfigureTracingPolicy: "), "{error}");
     let filter = Filter { binary_regex: vec!["x".into()], ..Filter::default() };
     let request = GetEventsRequest { allow_list: vec![filter], ..GetEventsRequest::default() };
     let error = client.get_events(request).await.unwrap_err();
@@ -434,4 +437,61 @@ async fn mutual_tls_refuses_clients_without_or_with_a_foreign_certificate() {
     files.put("ca", &foreign.cert.pem());
     assert!(ask(address, &ours, Some(ours.issue())).await.is_err());
     assert!(ask(address, &ours, Some(foreign.issue())).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_are_added_listed_and_deleted() {
+    let lab = Lab::plain("127.0.0.1:0").await;
+    let mut client = client(&lab.unix()).await;
+    let add = |domain: &str, name: &str| AddTracingPolicyRequest {
+        yaml: store_tests::text(name),
+        domain: domain.into(),
+    };
+    client.add_tracing_policy(add("", "one")).await.unwrap();
+    client.add_tracing_policy(add("mine", "two")).await.unwrap();
+    for (request, code, message) in [
+        (add("", "one"), Code::AlreadyExists, "there is a policy `one` in domain grpc already"),
+        (add("sensors", "x"), Code::InvalidArgument, "the domain `sensors` is the agent's own"),
+        (add("", "refused"), Code::InvalidArgument, "policy:5:3 spec.kprobes[0].call: no such"),
+        (add("", "failing"), Code::FailedPrecondition, "the kernel says no"),
+        (add("", "UPPER"), Code::InvalidArgument, "policy:3:18 metadata.name: `UPPER`"),
+    ] {
+        let error = client.add_tracing_policy(request).await.unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.message().starts_with(message), "{error}");
+    }
+    let domains = client.list_domains(ListDomainsRequest {}).await.unwrap().into_inner().domains;
+    assert_eq!(domains, ["grpc", "mine"]);
+    let mut list = async |domain: &str| {
+        let request = ListTracingPoliciesRequest { domain: domain.into() };
+        client.list_tracing_policies(request).await.unwrap().into_inner().policies
+    };
+    let names = |list: &[api::tetragon::TracingPolicyStatus]| {
+        let states = list.iter().map(|status| (status.name.clone(), status.state()));
+        states.collect::<Vec<_>>()
+    };
+    use TracingPolicyState::{TpStateEnabled, TpStateLoadError};
+    let expected = [
+        ("one".to_owned(), TpStateEnabled),
+        ("two".to_owned(), TpStateEnabled),
+        ("refused".to_owned(), TpStateLoadError),
+        ("failing".to_owned(), TpStateLoadError),
+    ];
+    assert_eq!(names(&list("").await), expected);
+    assert_eq!(names(&list("mine").await), [("two".to_owned(), TpStateEnabled)]);
+    let delete = |domain: &str, name: &str| DeleteTracingPolicyRequest {
+        name: name.into(),
+        domain: domain.into(),
+        ..DeleteTracingPolicyRequest::default()
+    };
+    let error = client.delete_tracing_policy(delete("", "two")).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    assert!(error.message().ends_with("there is one in domain mine"), "{error}");
+    client.delete_tracing_policy(delete("mine", "two")).await.unwrap();
+    client.delete_tracing_policy(delete("", "failing")).await.unwrap();
+    let left = client.list_tracing_policies(ListTracingPoliciesRequest::default()).await.unwrap();
+    assert_eq!(
+        names(&left.into_inner().policies),
+        &expected[..1].iter().chain(&expected[2..3]).cloned().collect::<Vec<_>>()[..]
+    );
 }

@@ -42,6 +42,11 @@ impl RingSet {
         &self.rings
     }
 
+    /// The ring buffers, to be read one by one.
+    pub fn rings_mut(&mut self) -> &mut [RingBuffer] {
+        &mut self.rings
+    }
+
     /// Waits until a ring has something to read, at most `timeout` (`None`: for ever), and says
     /// whether one has. False also when a signal came.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool, Error> {

@@ -1,0 +1,113 @@
+//! What a policy asks for that has no effect in this version.
+//!
+//! Restrictions that cannot be kept are refused: the policy would apply to more than it says. Actions
+//! that are not carried out are told, once when the policy is added; its events name them all the same.
+
+use std::collections::BTreeSet;
+
+use policy::checked::{Action, Scope};
+use policy::{CheckedPolicy, Mark, Problem};
+
+/// What of the policy would be ignored though it restricts where the policy applies.
+pub fn refused(policy: &CheckedPolicy) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |mark: Mark, path: String, what: &str| {
+        let message = format!(
+            "{what} needs to know pods and containers, which this version does not: without it the \
+             policy would apply to every process"
+        );
+        problems.push(Problem { mark, path, message });
+    };
+    let by_workload = |scope: &Scope| scope.pods.is_some() || scope.containers.is_some();
+    if policy.namespace.is_some() {
+        refuse(Mark::default(), "kind".to_owned(), "a TracingPolicyNamespaced");
+    }
+    if by_workload(&policy.scope) {
+        refuse(Mark::default(), "spec".to_owned(), "podSelector or containerSelector");
+    }
+    for selector in policy.hooks.iter().flat_map(|hook| &hook.selectors) {
+        if selector.workloads.as_ref().is_some_and(by_workload) {
+            let place = &selector.place;
+            refuse(place.mark, format!("{}.matchWorkloads", place.path), "matchWorkloads");
+        }
+    }
+    problems
+}
+
+/// What of the policy is not carried out, in words that follow "asks for".
+pub fn not_carried_out(policy: &CheckedPolicy) -> BTreeSet<&'static str> {
+    let selectors = policy.hooks.iter().flat_map(|hook| &hook.selectors);
+    let mut found: BTreeSet<&'static str> = selectors
+        .flat_map(|selector| selector.actions.iter().chain(&selector.return_actions))
+        .flat_map(|action| of_action(&action.value))
+        .collect();
+    if policy.hooks.iter().any(|hook| hook.return_action.is_some()) {
+        found.insert("returnArgAction");
+    }
+    found
+}
+
+fn of_action(action: &Action) -> Vec<&'static str> {
+    let one = match action {
+        Action::NoPost => return Vec::new(),
+        Action::Post(post) => {
+            let parts = [
+                (post.rate_limit.is_some(), "rateLimit"),
+                (post.kernel_stack, "kernelStackTrace"),
+                (post.user_stack, "userStackTrace"),
+                (post.ima_hash, "imaHash"),
+            ];
+            return parts.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect();
+        }
+        Action::Sigkill => "Sigkill",
+        Action::Signal(_) => "Signal",
+        Action::Override(_) | Action::SetRegisters(_) => "Override",
+        Action::GetUrl(_) => "GetUrl",
+        Action::DnsLookup(_) => "DnsLookup",
+        Action::TrackSock(_) => "TrackSock",
+        Action::UntrackSock(_) => "UntrackSock",
+        Action::NotifyEnforcer { .. } => "NotifyEnforcer",
+        Action::CleanupEnforcerNotification => "CleanupEnforcerNotification",
+        Action::Set { .. } => "Set",
+    };
+    vec![one]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(spec: &str) -> CheckedPolicy {
+        let text = format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: p}}\nspec: {spec}"
+        );
+        CheckedPolicy::read("p.yaml", &text).unwrap()
+    }
+
+    #[test]
+    fn actions_are_named() {
+        let policy = read(
+            r#"{"kprobes": [{"call": "sys_mount", "selectors": [
+                {"matchActions": [{"action": "Sigkill"}, {"action": "Override", "argError": -1}]},
+                {"matchActions": [{"action": "Post", "rateLimit": "5m", "kernelStackTrace": true}]},
+                {"matchActions": [{"action": "NoPost"}]}]}]}"#,
+        );
+        let found: Vec<_> = not_carried_out(&policy).into_iter().collect();
+        assert_eq!(found, ["Override", "Sigkill", "kernelStackTrace", "rateLimit"]);
+        assert!(refused(&policy).is_empty());
+        assert!(not_carried_out(&read("{kprobes: [{call: sys_mount}]}")).is_empty());
+    }
+
+    #[test]
+    fn restrictions_to_workloads_are_refused() {
+        let of = |spec: &str| -> Vec<String> {
+            refused(&read(spec)).into_iter().map(|problem| problem.path).collect()
+        };
+        assert_eq!(of("{podSelector: {matchLabels: {app: web}}}"), ["spec"]);
+        assert_eq!(
+            of("{kprobes: [{call: sys_mount, selectors: [{matchWorkloads: {podSelector: {}}}]}]}"),
+            ["spec.kprobes[0].selectors[0].matchWorkloads"]
+        );
+        assert!(of("{hostSelector: {}}").is_empty(), "without pods all processes are the host's");
+    }
+}

@@ -1,0 +1,84 @@
+//! What puts policies in force.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use policy::{CheckedPolicy, Policy, PolicyKey, Problem, Problems};
+
+/// Puts policies in force and takes them out of it.
+pub trait Loader: Send {
+    /// Puts a policy in force, all its hooks or none; in the place of the one of the same key, if there
+    /// is one, without a gap.
+    ///
+    /// # Errors
+    /// What was in force stays so.
+    fn add(&mut self, key: &PolicyKey, policy: &Arc<CheckedPolicy>) -> Result<Added, LoadError>;
+
+    /// Takes a policy out of force; one that is not in force is left alone.
+    ///
+    /// # Errors
+    /// It stays in force.
+    fn remove(&mut self, key: &PolicyKey) -> Result<(), LoadError>;
+
+    /// What is measured of each policy in force.
+    fn measures(&mut self) -> HashMap<PolicyKey, Measures>;
+
+    /// Takes all policies out of force.
+    fn close(&mut self);
+}
+
+/// A policy was put in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// Places that it is attached to.
+    pub hooks: usize,
+    /// What is worth knowing.
+    pub notes: Vec<Problem>,
+}
+
+/// A policy cannot be put in force, or not be taken out of it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It asks for what this kernel, or this agent, does not have.
+    #[error("{0}")]
+    Refused(Problems),
+    /// The kernel did not do what it was asked to.
+    #[error("{0}")]
+    Failed(String),
+    /// Nothing can be loaded yet, or any more.
+    #[error("policies cannot be loaded {0}")]
+    NotReady(&'static str),
+}
+
+/// What is measured of a policy in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measures {
+    /// Events sent.
+    pub posted: u64,
+    /// Events that the full ring did not take.
+    pub lost: u64,
+    /// Events for which the kernel side had no memory.
+    pub no_memory: u64,
+    /// Bytes of kernel memory.
+    pub memory: u64,
+}
+
+/// Names of the kinds of hooks that a policy has, as lists of policies show them.
+pub(super) fn sensors(policy: &Policy) -> Vec<String> {
+    use policy::checked::Target;
+    let mut names: Vec<String> = Vec::new();
+    for hook in &policy.hooks {
+        let name = match hook.target {
+            Target::Kprobe(_) => "generic_kprobe",
+            Target::Fentry(_) => "generic_fentry",
+            Target::Tracepoint { .. } => "generic_tracepoint",
+            Target::Lsm(_) => "generic_lsm",
+            Target::Uprobe(_) => "generic_uprobe",
+            Target::Usdt { .. } => "generic_usdt",
+        };
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}

@@ -1,0 +1,76 @@
+//! Policies as lists show them.
+
+use api::tetragon as wire;
+use policy::checked::Mode;
+use policy::{Policy, PolicyKey};
+use wire::{TracingPolicyMode, TracingPolicyState};
+
+use super::Measures;
+use super::loader::sensors;
+
+/// What became of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It is being put in force.
+    Loading,
+    /// It is in force.
+    Enabled,
+    /// It could not be put in force: why.
+    LoadError(String),
+    /// It is being taken out of force.
+    Unloading,
+    /// It could not be taken out of force, and still is: why.
+    Error(String),
+}
+
+/// What a list has to show of a policy.
+pub(super) struct Shown<'a> {
+    pub(super) id: u64,
+    pub(super) key: &'a PolicyKey,
+    pub(super) policy: &'a Policy,
+    pub(super) state: &'a State,
+    pub(super) measures: Measures,
+}
+
+impl Shown<'_> {
+    pub(super) fn status(&self) -> wire::TracingPolicyStatus {
+        let (state, error) = match self.state {
+            State::Loading => (TracingPolicyState::TpStateLoading, ""),
+            State::Enabled => (TracingPolicyState::TpStateEnabled, ""),
+            State::LoadError(error) => (TracingPolicyState::TpStateLoadError, error.as_str()),
+            State::Unloading => (TracingPolicyState::TpStateUnloading, ""),
+            State::Error(error) => (TracingPolicyState::TpStateError, error.as_str()),
+        };
+        let counters = wire::TracingPolicyActionCounters {
+            post: self.measures.posted,
+            ..wire::TracingPolicyActionCounters::default()
+        };
+        // Deprecated, but clients read it.
+        #[allow(deprecated)]
+        wire::TracingPolicyStatus {
+            id: self.id,
+            name: self.key.name.clone(),
+            namespace: self.key.namespace.clone(),
+            domain: self.key.domain.clone(),
+            sensors: sensors(self.policy),
+            enabled: *self.state == State::Enabled,
+            error: error.to_owned(),
+            state: state.into(),
+            kernel_memory_bytes: self.measures.memory,
+            mode: mode(self.policy).into(),
+            stats: Some(wire::TracingPolicyStats {
+                action_counters: Some(counters),
+                ..wire::TracingPolicyStats::default()
+            }),
+            ..wire::TracingPolicyStatus::default()
+        }
+    }
+}
+
+/// The mode in force: nothing is enforced in this version, whatever the policy asks for.
+fn mode(policy: &Policy) -> TracingPolicyMode {
+    match policy.mode() {
+        Mode::Enforce | Mode::Monitor => TracingPolicyMode::TpModeMonitor,
+        Mode::MonitorOnly => TracingPolicyMode::TpModeMonitorOnly,
+    }
+}

@@ -1,0 +1,282 @@
+//! All policies of the agent.
+//!
+//! A policy is told by its key: domain, namespace and name. Changes come one after the other; lists show
+//! what is under way. A policy that could not be loaded stays in the list with the reason, until one of
+//! the same key takes its place or it is deleted.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use api::tetragon::TracingPolicyStatus;
+use policy::{CheckedPolicy, PolicyKey, Problems};
+
+use super::loader::{LoadError, Loader, Measures};
+use super::status::{Shown, State};
+use super::{STATIC, effects};
+
+/// The domain that the agent keeps to itself.
+const RESERVED: &str = "sensors";
+
+/// A policy cannot be added.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AddError {
+    /// It is wrong, or asks for what this kernel or this agent does not have.
+    #[error("{0}")]
+    Refused(Problems),
+    /// The domain is not for users.
+    #[error("the domain `{RESERVED}` is the agent's own: choose another one")]
+    Domain,
+    /// There is one of the same key.
+    #[error("{}; delete it first", exists(.key, .file))]
+    Exists {
+        /// Its key.
+        key: PolicyKey,
+        /// Where the one that is there came from.
+        file: String,
+    },
+    /// Loading failed.
+    #[error(transparent)]
+    Load(LoadError),
+}
+
+fn exists(key: &PolicyKey, file: &str) -> String {
+    // Only the names of files say where a text came from.
+    let from = if key.domain == STATIC { format!(", from {file}") } else { String::new() };
+    format!("there is a policy `{}` in domain {} already{from}", shown(key), key.domain)
+}
+
+/// Name, with the namespace if there is one.
+fn shown(key: &PolicyKey) -> String {
+    match key.namespace.as_str() {
+        "" => key.name.clone(),
+        namespace => format!("{namespace}/{}", key.name),
+    }
+}
+
+/// A policy cannot be deleted.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// There is none of this key.
+    #[error("there is no policy `{}` in domain {}{hint}", shown(.key), .key.domain)]
+    Missing {
+        /// The key.
+        key: PolicyKey,
+        /// Where there is one of that name.
+        hint: String,
+    },
+    /// It is just being loaded or deleted.
+    #[error("policy `{}` is just being changed: try again", shown(.0))]
+    Busy(PolicyKey),
+    /// It could not be taken out of force.
+    #[error(transparent)]
+    Load(LoadError),
+}
+
+/// All policies.
+pub struct Store {
+    entries: Mutex<Entries>,
+    loader: Mutex<Box<dyn Loader>>,
+}
+
+#[derive(Default)]
+struct Entries {
+    list: BTreeMap<PolicyKey, Entry>,
+    last_id: u64,
+    measures: HashMap<PolicyKey, Measures>,
+}
+
+struct Entry {
+    id: u64,
+    policy: Arc<CheckedPolicy>,
+    /// Name of the text it came from.
+    file: String,
+    state: State,
+}
+
+impl Store {
+    /// No policies yet; `loader` will load them.
+    pub fn new(loader: Box<dyn Loader>) -> Self {
+        Self { entries: Mutex::default(), loader: Mutex::new(loader) }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn loader(&self) -> MutexGuard<'_, Box<dyn Loader>> {
+        self.loader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a policy and puts it in force. `file` is its text's name in messages.
+    ///
+    /// # Errors
+    /// Nothing of it is in force. If it was read but not loaded, it is in the list, with the reason.
+    pub fn add(&self, domain: &str, file: &str, text: &str) -> Result<PolicyKey, AddError> {
+        if domain == RESERVED {
+            return Err(AddError::Domain);
+        }
+        let policy = CheckedPolicy::read(file, text).map_err(AddError::Refused)?;
+        let policy = Arc::new(policy);
+        let key = policy.key(domain);
+        self.enter(&key, file, &policy)?;
+        let loaded = self.load(&key, file, &policy);
+        let mut entries = self.entries();
+        let Some(entry) = entries.list.get_mut(&key) else { return Ok(key) };
+        match loaded {
+            Ok(()) => {
+                entry.state = State::Enabled;
+                Ok(key)
+            }
+            Err(error) => {
+                entry.state = State::LoadError(error.to_string());
+                Err(match error {
+                    LoadError::Refused(problems) => AddError::Refused(problems),
+                    other => AddError::Load(other),
+                })
+            }
+        }
+    }
+
+    /// Puts a policy into the list, if its key is free.
+    fn enter(
+        &self,
+        key: &PolicyKey,
+        file: &str,
+        policy: &Arc<CheckedPolicy>,
+    ) -> Result<(), AddError> {
+        let mut entries = self.entries();
+        let present = entries.list.get(key).filter(|e| !matches!(e.state, State::LoadError(_)));
+        if let Some(present) = present {
+            return Err(AddError::Exists { key: key.clone(), file: present.file.clone() });
+        }
+        entries.last_id += 1;
+        let entry = Entry {
+            id: entries.last_id,
+            policy: Arc::clone(policy),
+            file: file.to_owned(),
+            state: State::Loading,
+        };
+        entries.list.insert(key.clone(), entry);
+        Ok(())
+    }
+
+    fn load(
+        &self,
+        key: &PolicyKey,
+        file: &str,
+        policy: &Arc<CheckedPolicy>,
+    ) -> Result<(), LoadError> {
+        let refused = effects::refused(policy);
+        if !refused.is_empty() {
+            let problems = Problems { file: file.to_owned(), list: refused, omitted: 0 };
+            return Err(LoadError::Refused(problems));
+        }
+        let named = |error| match error {
+            LoadError::Refused(problems) => {
+                LoadError::Refused(Problems { file: file.to_owned(), ..problems })
+            }
+            other => other,
+        };
+        let added = self.loader().add(key, policy).map_err(named)?;
+        for note in policy.notes.iter().chain(&added.notes) {
+            tracing::warn!("policy {}: {}", shown(key), note.line(file));
+        }
+        let ignored: Vec<_> = effects::not_carried_out(policy).into_iter().collect();
+        if !ignored.is_empty() {
+            tracing::warn!(
+                policy = shown(key),
+                asks_for = ignored.join(", "),
+                "the policy observes only: what it asks for is not carried out by this version"
+            );
+        }
+        tracing::info!(
+            policy = shown(key),
+            domain = key.domain,
+            hooks = added.hooks,
+            "the policy is in force"
+        );
+        Ok(())
+    }
+
+    /// Takes a policy out of force and out of the list.
+    ///
+    /// # Errors
+    /// If it could not be taken out of force, it is in the list, with the reason.
+    pub fn delete(&self, key: &PolicyKey) -> Result<(), DeleteError> {
+        {
+            let mut entries = self.entries();
+            let hint = entries.elsewhere(key);
+            let Some(entry) = entries.list.get_mut(key) else {
+                return Err(DeleteError::Missing { key: key.clone(), hint });
+            };
+            if matches!(entry.state, State::Loading | State::Unloading) {
+                return Err(DeleteError::Busy(key.clone()));
+            }
+            entry.state = State::Unloading;
+        }
+        let removed = self.loader().remove(key);
+        let mut entries = self.entries();
+        match removed {
+            Ok(()) => {
+                entries.list.remove(key);
+                tracing::info!(policy = shown(key), domain = key.domain, "the policy was deleted");
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(entry) = entries.list.get_mut(key) {
+                    entry.state = State::Error(error.to_string());
+                }
+                Err(DeleteError::Load(error))
+            }
+        }
+    }
+
+    /// All policies, or those of a domain, in the order in which they came.
+    pub fn list(&self, domain: Option<&str>) -> Vec<TracingPolicyStatus> {
+        // Whoever asks while a policy is being loaded sees what was measured before.
+        if let Ok(mut loader) = self.loader.try_lock() {
+            let measures = loader.measures();
+            self.entries().measures = measures;
+        }
+        let entries = self.entries();
+        let chosen = entries.list.iter().filter(|(key, _)| domain.is_none_or(|d| key.domain == d));
+        let mut list: Vec<_> = chosen
+            .map(|(key, entry)| {
+                let measures = entries.measures.get(key).copied().unwrap_or_default();
+                let Entry { id, policy, state, .. } = entry;
+                Shown { id: *id, key, policy, state, measures }.status()
+            })
+            .collect();
+        list.sort_by_key(|status| status.id);
+        list
+    }
+
+    /// The domains that have policies, in alphabetical order.
+    pub fn domains(&self) -> Vec<String> {
+        let entries = self.entries();
+        let domains: BTreeSet<_> = entries.list.keys().map(|key| key.domain.clone()).collect();
+        domains.into_iter().collect()
+    }
+
+    /// Takes all policies out of force, for good.
+    pub fn close(&self) {
+        self.loader().close();
+    }
+}
+
+impl Entries {
+    /// What to tell of policies of the same name with another key.
+    fn elsewhere(&self, key: &PolicyKey) -> String {
+        let others = self.list.keys().filter(|other| other.name == key.name && *other != key);
+        let places: Vec<_> = others
+            .map(|other| match other.namespace.as_str() {
+                "" => format!("domain {}", other.domain),
+                namespace => format!("domain {}, namespace {namespace}", other.domain),
+            })
+            .collect();
+        match places.is_empty() {
+            true => String::new(),
+            false => format!("; there is one in {}", places.join("; ")),
+        }
+    }
+}

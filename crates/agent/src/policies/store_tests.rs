@@ -1,0 +1,266 @@
+//! The store, with a loader that needs no kernel.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+
+use api::tetragon::{TracingPolicyMode, TracingPolicyState as State};
+use policy::{CheckedPolicy, Mark, PolicyKey, Problem, Problems};
+
+use super::files::{self, Outcome};
+use super::*;
+use crate::config::PolicyFiles;
+
+/// What a test sees of the loader, and tells it.
+#[derive(Default)]
+pub(crate) struct Seen {
+    loaded: BTreeSet<PolicyKey>,
+    /// Policies that are not removed.
+    sticky: BTreeSet<String>,
+    /// Adding waits for this.
+    gate: Option<mpsc::Receiver<()>>,
+    closed: bool,
+}
+
+/// Refuses policies named `refused`, fails with those named `failing`.
+pub(crate) struct Fake(Arc<Mutex<Seen>>);
+
+impl Loader for Fake {
+    fn add(&mut self, key: &PolicyKey, policy: &Arc<CheckedPolicy>) -> Result<Added, LoadError> {
+        let gate = self.0.lock().unwrap().gate.take();
+        if let Some(gate) = gate {
+            gate.recv().unwrap();
+        }
+        match key.name.as_str() {
+            "refused" => {
+                let problem = Problem {
+                    mark: Mark { line: 5, column: 3 },
+                    path: "spec.kprobes[0].call".into(),
+                    message: "no such function".into(),
+                };
+                Err(LoadError::Refused(Problems {
+                    file: String::new(),
+                    list: vec![problem],
+                    omitted: 0,
+                }))
+            }
+            "failing" => Err(LoadError::Failed("the kernel says no".into())),
+            _ => {
+                self.0.lock().unwrap().loaded.insert(key.clone());
+                Ok(Added { hooks: policy.hooks.len(), notes: Vec::new() })
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &PolicyKey) -> Result<(), LoadError> {
+        let mut seen = self.0.lock().unwrap();
+        if seen.sticky.contains(&key.name) {
+            return Err(LoadError::Failed("the kernel keeps it".into()));
+        }
+        seen.loaded.remove(key);
+        Ok(())
+    }
+
+    fn measures(&mut self) -> HashMap<PolicyKey, Measures> {
+        let measures = Measures { posted: 7, memory: 4096, ..Measures::default() };
+        self.0.lock().unwrap().loaded.iter().map(|key| (key.clone(), measures)).collect()
+    }
+
+    fn close(&mut self) {
+        self.0.lock().unwrap().closed = true;
+    }
+}
+
+pub(crate) fn store() -> (Store, Arc<Mutex<Seen>>) {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    (Store::new(Box::new(Fake(Arc::clone(&seen)))), seen)
+}
+
+pub(crate) fn text(name: &str) -> String {
+    format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: {name}}}\n\
+         spec: {{kprobes: [{{call: sys_mount}}]}}\n"
+    )
+}
+
+fn key(domain: &str, name: &str) -> PolicyKey {
+    PolicyKey { domain: domain.into(), namespace: String::new(), name: name.into() }
+}
+
+fn states(store: &Store) -> Vec<(String, State)> {
+    let list = store.list(None);
+    list.into_iter().map(|status| (status.name.clone(), status.state())).collect()
+}
+
+#[test]
+fn added_listed_deleted() {
+    let (store, seen) = store();
+    assert_eq!(store.add("grpc", "p.yaml", &text("b")).unwrap(), key("grpc", "b"));
+    store.add("static", "p.yaml", &text("a")).unwrap();
+    let all = store.list(None);
+    assert_eq!(
+        all.iter().map(|s| (s.id, s.name.as_str())).collect::<Vec<_>>(),
+        [(1, "b"), (2, "a")]
+    );
+    let first = &all[0];
+    assert_eq!((first.state(), first.domain.as_str()), (State::TpStateEnabled, "grpc"));
+    assert_eq!(first.mode(), TracingPolicyMode::TpModeMonitorOnly);
+    assert_eq!(first.sensors, ["generic_kprobe"]);
+    assert_eq!(first.kernel_memory_bytes, 4096);
+    assert_eq!(first.stats.as_ref().unwrap().action_counters.unwrap().post, 7);
+    assert_eq!(store.list(Some("static")).len(), 1);
+    assert_eq!(store.list(Some("k8s")).len(), 0);
+    assert_eq!(store.domains(), ["grpc", "static"]);
+    store.delete(&key("grpc", "b")).unwrap();
+    assert_eq!(seen.lock().unwrap().loaded, BTreeSet::from([key("static", "a")]));
+    assert_eq!(states(&store), [("a".to_owned(), State::TpStateEnabled)]);
+    store.close();
+    assert!(seen.lock().unwrap().closed);
+}
+
+#[test]
+fn enforcing_policies_only_observe() {
+    let (store, _) = store();
+    let text = text("p").replace(
+        "call: sys_mount",
+        "call: sys_mount, selectors: [{matchActions: [{action: Sigkill}]}]",
+    );
+    store.add("grpc", "p.yaml", &text).unwrap();
+    assert_eq!(store.list(None)[0].mode(), TracingPolicyMode::TpModeMonitor);
+}
+
+#[test]
+fn a_key_is_taken_until_it_is_deleted() {
+    let (store, _) = store();
+    store.add("grpc", "one.yaml", &text("p")).unwrap();
+    store.add("other", "one.yaml", &text("p")).unwrap();
+    let error = store.add("grpc", "two.yaml", &text("p")).unwrap_err();
+    let expected = "there is a policy `p` in domain grpc already; delete it first";
+    assert_eq!(error.to_string(), expected);
+    store.add("static", "/one.yaml", &text("p")).unwrap();
+    let error = store.add("static", "/two.yaml", &text("p")).unwrap_err();
+    let expected =
+        "there is a policy `p` in domain static already, from /one.yaml; delete it first";
+    assert_eq!(error.to_string(), expected);
+    store.delete(&key("grpc", "p")).unwrap();
+    store.add("grpc", "two.yaml", &text("p")).unwrap();
+    assert!(matches!(store.add("sensors", "x", &text("p")), Err(AddError::Domain)));
+}
+
+#[test]
+fn what_could_not_be_loaded_is_listed_and_gives_way() {
+    let (store, _) = store();
+    let error = store.add("grpc", "r.yaml", &text("refused")).unwrap_err();
+    assert!(matches!(error, AddError::Refused(_)));
+    let expected = "r.yaml:5:3 spec.kprobes[0].call: no such function";
+    assert_eq!(error.to_string(), expected, "named by the file, as the loader cannot");
+    let error = store.add("grpc", "f.yaml", &text("failing")).unwrap_err();
+    assert_eq!(error.to_string(), "the kernel says no");
+    let expected = ["refused", "failing"].map(|name| (name.to_owned(), State::TpStateLoadError));
+    assert_eq!(states(&store), expected);
+    assert_eq!(store.list(None)[1].error, "the kernel says no");
+    assert!(store.add("grpc", "f.yaml", &text("failing")).is_err(), "tried again");
+    assert_eq!(store.list(None).len(), 2);
+    store.delete(&key("grpc", "failing")).unwrap();
+    assert_eq!(store.list(None).len(), 1);
+    // What could not even be read has no name to be listed by.
+    assert!(matches!(store.add("grpc", "x", "kind: [").unwrap_err(), AddError::Refused(_)));
+    assert_eq!(store.list(None).len(), 1);
+}
+
+#[test]
+fn restrictions_that_cannot_be_kept_are_refused() {
+    let (store, seen) = store();
+    let text = text("p").replace("spec: {", "spec: {podSelector: {}, ");
+    let error = store.add("grpc", "p.yaml", &text).unwrap_err().to_string();
+    assert!(error.starts_with("p.yaml:1:1 spec: podSelector"), "{error}");
+    assert!(seen.lock().unwrap().loaded.is_empty());
+}
+
+#[test]
+fn deleting_what_is_not_there_says_where_it_is() {
+    let (store, seen) = store();
+    let error = store.delete(&key("grpc", "p")).unwrap_err();
+    assert_eq!(error.to_string(), "there is no policy `p` in domain grpc");
+    store.add("static", "p.yaml", &text("p")).unwrap();
+    let error = store.delete(&key("grpc", "p")).unwrap_err();
+    let expected = "there is no policy `p` in domain grpc; there is one in domain static";
+    assert_eq!(error.to_string(), expected);
+    seen.lock().unwrap().sticky.insert("p".into());
+    let error = store.delete(&key("static", "p")).unwrap_err();
+    assert_eq!(error.to_string(), "the kernel keeps it");
+    assert_eq!(states(&store), [("p".to_owned(), State::TpStateError)]);
+    seen.lock().unwrap().sticky.clear();
+    store.delete(&key("static", "p")).unwrap();
+    assert!(states(&store).is_empty());
+}
+
+#[test]
+fn what_is_under_way_is_listed_and_left_alone() {
+    let (store, seen) = store();
+    let (open, gate) = mpsc::channel();
+    seen.lock().unwrap().gate = Some(gate);
+    let store = Arc::new(store);
+    let adding = {
+        let store = Arc::clone(&store);
+        std::thread::spawn(move || store.add("grpc", "p.yaml", &text("p")).map(drop))
+    };
+    while states(&store).is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(states(&store), [("p".to_owned(), State::TpStateLoading)]);
+    assert!(matches!(store.delete(&key("grpc", "p")), Err(DeleteError::Busy(_))));
+    assert!(matches!(store.add("grpc", "p.yaml", &text("p")), Err(AddError::Exists { .. })));
+    open.send(()).unwrap();
+    adding.join().unwrap().unwrap();
+    assert_eq!(states(&store), [("p".to_owned(), State::TpStateEnabled)]);
+}
+
+fn write(dir: &Path, name: &str, text: &str) {
+    std::fs::write(dir.join(name), text).unwrap();
+}
+
+#[test]
+fn files_are_loaded_by_name_and_bad_ones_skipped() {
+    let (store, _) = store();
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    write(at, "20-second.yaml", &text("second"));
+    write(at, "10-first.yaml", &text("first"));
+    write(at, "30-broken.yaml", "kind: nonsense");
+    write(at, "40-again.yaml", &text("first"));
+    write(at, "50-failing.yaml", &text("failing"));
+    write(at, ".hidden.yaml", &text("hidden"));
+    std::fs::create_dir(at.join("60-directory")).unwrap();
+    std::os::unix::fs::symlink(at.join("nowhere"), at.join("70-link.yaml")).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    write(other.path(), "single", &text("single"));
+    let single = other.path().join("single");
+    let files = PolicyFiles { file: Some(single), dir: Some(at.to_owned()) };
+    let outcome = files::load(&store, &files).unwrap();
+    assert_eq!(outcome, Outcome { loaded: 3, failed: 3 });
+    let enabled: Vec<String> = states(&store)
+        .into_iter()
+        .filter(|(_, state)| *state == State::TpStateEnabled)
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(enabled, ["first", "second", "single"]);
+    assert!(store.list(None).iter().all(|status| status.domain == "static"));
+}
+
+#[test]
+fn only_the_default_directory_may_be_missing() {
+    let (store, _) = store();
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    let files = PolicyFiles { file: None, dir: Some(missing) };
+    let error = files::load(&store, &files).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read --tracing-policy-dir /"), "{error}");
+    // A file that is missing is told, as a bad policy is.
+    let files = PolicyFiles { file: Some(dir.path().join("missing")), dir: None };
+    assert_eq!(files::load(&store, &files).unwrap(), Outcome { loaded: 0, failed: 1 });
+    if !Path::new(DEFAULT_DIR).exists() {
+        let files = PolicyFiles { file: None, dir: Some(DEFAULT_DIR.into()) };
+        assert_eq!(files::load(&store, &files).unwrap(), Outcome::default());
+    }
+}
