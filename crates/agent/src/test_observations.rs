@@ -30,6 +30,7 @@ pub(crate) fn hook(event: EventKind, selectors: &str) -> (Arc<CheckedPolicy>, Ho
         ],
         data: vec![input(&policy, TypeName::Uint64, "extra")],
         returned: Some(input(&policy, TypeName::Int, "hidden")),
+        return_action: None,
         selectors: checked.selectors.clone(),
         message: checked.message.clone(),
         tags: checked.tags.clone(),
@@ -47,6 +48,7 @@ fn input(policy: &CheckedPolicy, kind: TypeName, label: &str) -> Input {
         length: None,
         return_copy: false,
         max_data: false,
+        resolve: String::new(),
     }
 }
 
