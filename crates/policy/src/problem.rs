@@ -233,10 +233,7 @@ pub(crate) fn alternatives<'a>(names: impl IntoIterator<Item = &'a str>) -> Stri
 }
 
 /// The known name that is nearest to a wrong one, if one is near.
-pub fn did_you_mean<'a>(
-    wrong: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Comparing is quadratic in length, and no known name is this long.
     if wrong.len() > 128 {
         return None;

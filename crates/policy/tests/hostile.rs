@@ -1,6 +1,7 @@
 //! Whatever the text: an answer, in bounded time, and never a panic.
 
-use policy::CheckedPolicy;
+use policy::checked::Mode;
+use policy::{CheckedPolicy, set_mode};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
@@ -53,9 +54,18 @@ spec:
 
 fn read(text: &str) {
     let start = Instant::now();
-    if let Err(problems) = CheckedPolicy::read("hostile", text) {
-        assert!(!problems.list.is_empty() && problems.list.len() <= policy::LIMIT);
-        assert!(problems.to_string().len() < 200_000);
+    match CheckedPolicy::read("hostile", text) {
+        Ok(_) => match set_mode("hostile", text, Mode::Enforce) {
+            Ok(changed) => {
+                let changed = CheckedPolicy::read("hostile", &changed).expect("it is still valid");
+                assert_eq!(changed.settings.mode, Some(Mode::Enforce));
+            }
+            Err(problems) => assert!(problems.to_string().contains("the mode cannot be set")),
+        },
+        Err(problems) => {
+            assert!(!problems.list.is_empty() && problems.list.len() <= policy::LIMIT);
+            assert!(problems.to_string().len() < 200_000);
+        }
     }
     assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
 }

@@ -41,6 +41,8 @@ mod capability;
 mod event;
 mod expression;
 mod file;
+#[cfg(feature = "generate")]
+pub mod generate;
 mod integer;
 mod namespace;
 mod network;
