@@ -25,9 +25,9 @@ use laboratory::Laboratory;
 use std::time::{Duration, Instant};
 
 /// Calls that each policy is tried on.
-const CALLS: usize = 20;
+const CALLS: usize = 60;
 /// Calls to try in all, unless told otherwise.
-const CASES: usize = 40_000;
+const CASES: usize = 60_000;
 /// How long to go on, unless told otherwise.
 const TIME: Duration = Duration::from_secs(30);
 /// Policies that are tried however long that takes.
