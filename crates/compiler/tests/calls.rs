@@ -6,6 +6,7 @@ mod harness;
 
 use compiler::observed::Observed;
 use harness::{Harness, policy};
+use kernel::features::Feature;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -57,19 +58,22 @@ args:
 - {index: 1, type: string}
 selectors:
 - matchArgs:
-  - {index: 1, operator: Prefix, values: ['/etc/host']}
+  - {index: 1, operator: Prefix, values: ['/tmp/tested']}
   matchReturnArgs:
   - {index: 0, operator: LessThan, values: ['0']}
 - matchArgs:
-  - {index: 1, operator: Equal, values: ['/etc/passwd', '/etc/group']}
+  - {index: 1, operator: Equal, values: ['/etc/passwd', '/etc/passwe']}
 ";
 
 #[test]
 fn an_entry_and_its_return_are_one_observation() {
     let Some(mut harness) = Harness::new() else { return };
     harness.load(&policy("open", "kprobes", OPEN));
+    std::fs::write("/tmp/tested-is-there", "").unwrap();
     let seen = harness.during(|| {
-        for path in ["/etc/hostname", "/etc/host-is-not-there", "/etc/passwd", "/etc/passwd2"] {
+        for path in
+            ["/tmp/tested-is-there", "/tmp/tested-is-not-there", "/etc/passwd", "/etc/passwd2"]
+        {
             let _ = File::open(path);
         }
     });
@@ -82,7 +86,7 @@ fn an_entry_and_its_return_are_one_observation() {
     assert_eq!(
         told,
         [
-            ("/etc/host-is-not-there".to_owned(), true, Some(0)),
+            ("/tmp/tested-is-not-there".to_owned(), true, Some(0)),
             ("/etc/passwd".to_owned(), false, Some(1)),
         ]
     );
@@ -111,4 +115,55 @@ fn several_policies_on_one_call_do_not_disturb_each_other() {
     assert_eq!(told(&mut harness, 99), "one three");
     let mut byte = [0];
     file.read_exact(&mut byte).unwrap();
+}
+
+const READ: &str = "
+call: vfs_read
+syscall: false
+return: true
+returnArg: {index: 0, type: int64}
+args:
+- {index: 2, type: size_t}
+- {index: 1, type: string}
+selectors:
+- matchArgs:
+  - {index: 2, operator: InRange, values: ['4444:4446']}
+  matchReturnArgs:
+  - {index: 0, operator: GreaterThan, values: ['4444']}
+";
+
+const PERMISSION: &str = "
+call: security_file_permission
+syscall: false
+return: true
+returnArg: {index: 0, type: int}
+args:
+- {index: 1, type: int}
+selectors:
+- matchArgs:
+  - {index: 1, operator: Equal, values: ['4']}
+";
+
+#[test]
+fn functions_are_seen_at_entry_and_return() {
+    let Some(mut harness) = Harness::with(Feature::Fexit) else { return };
+    harness.load(&policy("read", "kprobes", READ));
+    harness.load(&policy("permission", "kprobes", PERMISSION));
+    let mut file = File::open("/proc/self/exe").unwrap();
+    let mut buffer = vec![0; 4447];
+    let seen = harness.during(|| {
+        for length in [4443, 4444, 4445, 4447] {
+            assert_eq!(file.read(&mut buffer[..length]).unwrap(), length);
+        }
+    });
+    let told: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.policy.name.as_str(), seen.args[0].clone(), seen.returned.clone()))
+        .collect();
+    let permission = ("permission", Some(Observed::Int(4)), Some(Observed::Int(0)));
+    let read = ("read", Some(Observed::Size(4445)), Some(Observed::Long(4445)));
+    assert_eq!(
+        told,
+        [permission.clone(), permission.clone(), permission.clone(), read, permission]
+    );
 }
