@@ -13,7 +13,7 @@ use crate::link::attached::Counters;
 use crate::link::{Attached, Place, SharedMaps, places};
 use crate::plan::Plan;
 use crate::{Error, Machine};
-use policy::PolicyKey;
+use policy::{CheckedPolicy, PolicyKey, Problem, Problems};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -23,6 +23,26 @@ use std::time::{Duration, Instant};
 const SECTIONS_MAX: usize = 64;
 /// How long the records of a removed policy can still be read.
 const RETIRED: Duration = Duration::from_secs(60);
+
+/// Why a policy was not added.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// What it says cannot be had on this machine.
+    #[error("{0}")]
+    Plan(#[from] Problems),
+    /// Its programs could not be put in place.
+    #[error("{0}")]
+    Load(#[from] Error),
+}
+
+/// A policy that was added.
+#[derive(Debug)]
+pub struct Added {
+    /// What is worth knowing.
+    pub notes: Vec<Problem>,
+    /// Hooks, lists expanded.
+    pub hooks: usize,
+}
 
 /// The policies in force.
 #[derive(Debug)]
@@ -85,6 +105,17 @@ impl Policies {
     ///
     /// # Errors
     /// What was in force stays so.
+    pub fn add(&mut self, key: PolicyKey, policy: Arc<CheckedPolicy>) -> Result<Added, AddError> {
+        let plan = Plan::new(policy, &self.machine)?;
+        let added = Added { notes: plan.notes.clone(), hooks: plan.hooks.len() };
+        self.add_plan(key, plan)?;
+        Ok(added)
+    }
+
+    /// The same for a policy that is planned already, for the machine of [`Self::new`].
+    ///
+    /// # Errors
+    /// What was in force stays so.
     pub fn add_plan(&mut self, key: PolicyKey, plan: Plan) -> Result<(), Error> {
         let mut sections = Vec::new();
         for hook in &plan.hooks {
@@ -97,7 +128,12 @@ impl Policies {
             };
             self.announce(self.numbers, announced);
             for (place, role) in places {
-                let section = Section { number: self.numbers, hook: hook.clone(), role };
+                let section = Section {
+                    number: self.numbers,
+                    policy: plan.policy.clone(),
+                    hook: hook.clone(),
+                    role,
+                };
                 sections.push((place, section));
             }
         }

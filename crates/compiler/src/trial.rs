@@ -83,7 +83,12 @@ impl Trials {
     /// says.
     pub fn load(&self, policy: &Arc<CheckedPolicy>, hook: &HookPlan) -> Result<Trial, Error> {
         let hook = Arc::new(untyped(hook)?);
-        let section = Section { number: NUMBER, hook: hook.clone(), role: Role::Whole };
+        let section = Section {
+            number: NUMBER,
+            policy: policy.clone(),
+            hook: hook.clone(),
+            role: Role::Whole,
+        };
         let shape = Shape::Words { returned: Some(ARGUMENTS as u32) };
         let module = program::program("tg_trial", &self.machine, shape, None, &[section])?;
         let counters = Counters::map(1)?;

@@ -1,6 +1,7 @@
 //! One function of a policy's program under construction.
 
 use super::context::Context;
+use super::lines::Lines;
 use super::map::{self, Maps};
 use super::record::{Position, Text};
 use super::scratch::Functions;
@@ -40,6 +41,8 @@ pub(crate) struct Emitter<'k> {
     pub(super) texts: HashMap<Position, Text>,
     /// While a buffer is captured at return: where it is.
     pub(crate) returned_buffer: Option<Value>,
+    /// The policy's lines.
+    pub(super) lines: Lines,
 }
 
 /// Where a test goes on.

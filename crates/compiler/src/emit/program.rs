@@ -2,6 +2,7 @@
 //! after the other.
 
 use super::context::register;
+use super::lines::Lines;
 use super::map::{Maps, control};
 use super::scratch::{self, Functions};
 use super::section::Section;
@@ -60,7 +61,9 @@ pub(crate) fn program(
         let function = format!("section_{index}");
         let id = module.declare(&function, 1);
         let body = FunctionBuilder::new(function, 1);
-        let body = section_function(body, machine, maps, functions, shape, index as u32, section)?;
+        let lines = Lines::declare(&mut module, section);
+        let shared = Shared { machine, maps, functions, shape };
+        let body = section_function(body, shared, lines, index as u32, section)?;
         module.define(id, body);
         called.push((section, id));
     }
@@ -77,12 +80,19 @@ fn path_step(machine: &Machine) -> Result<ebpf::Function, Error> {
     walk::step(b, &read, scratch::PATHS)
 }
 
-fn section_function(
-    mut b: FunctionBuilder,
-    machine: &Machine,
+/// What all functions of a program share.
+#[derive(Clone, Copy)]
+struct Shared<'k> {
+    machine: &'k Machine,
     maps: Maps,
     functions: Functions,
     shape: Shape,
+}
+
+fn section_function(
+    mut b: FunctionBuilder,
+    Shared { machine, maps, functions, shape }: Shared<'_>,
+    lines: Lines,
     index: u32,
     section: &Section,
 ) -> Result<ebpf::Function, Error> {
@@ -111,6 +121,7 @@ fn section_function(
         length,
         texts: HashMap::new(),
         returned_buffer: None,
+        lines,
     };
     e.section(section)?;
     e.b.switch_to(leave);

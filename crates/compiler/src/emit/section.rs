@@ -9,7 +9,7 @@ use super::{Context, Emitter, map};
 use crate::plan::{Attachment, HookPlan};
 use crate::{Error, filter, helper, test};
 use ebpf::{Block, Cond, Operand, Size, Value};
-use policy::checked::{Filter, FilterTest, Selector, Subject};
+use policy::checked::{CheckedPolicy, Filter, FilterTest, Selector, Subject};
 use std::sync::Arc;
 
 /// Which part of a call a section sees.
@@ -28,6 +28,8 @@ pub(crate) enum Role {
 pub(crate) struct Section {
     /// Number in records; the entry and the return of a hook have the same.
     pub(crate) number: u32,
+    /// The policy.
+    pub(crate) policy: Arc<CheckedPolicy>,
     /// The hook.
     pub(crate) hook: Arc<HookPlan>,
     /// Which part it is.
@@ -37,6 +39,7 @@ pub(crate) struct Section {
 impl Emitter<'_> {
     /// Emits a section from the current block; every way through it ends in [`Self::leave`].
     pub(crate) fn section(&mut self, section: &Section) -> Result<(), Error> {
+        self.at(&section.hook.place);
         match section.role {
             Role::Whole | Role::Entry => self.entry(section),
             Role::Return => self.at_return(section),
@@ -45,6 +48,10 @@ impl Emitter<'_> {
 
     fn entry(&mut self, section: &Section) -> Result<(), Error> {
         let hook = &section.hook;
+        if section.policy.scope.is_restricted() {
+            let leave = self.leave;
+            filter::workloads(self, &section.policy.scope, leave)?;
+        }
         if hook.selectors.is_empty() {
             return self.matched(section, None);
         }
@@ -56,6 +63,7 @@ impl Emitter<'_> {
         }));
         for (index, selector) in hook.selectors.iter().enumerate() {
             let next = self.b.create_block();
+            self.at(&selector.place);
             self.process_filters(selector, next)?;
             self.value_filters(&selector.filters, hook, next)?;
             if section.role == Role::Whole && hook.returned.is_some() {
@@ -75,24 +83,31 @@ impl Emitter<'_> {
             filter::workloads(self, scope, otherwise)?;
         }
         for pids in &selector.pids {
+            self.at(&pids.place);
             filter::pids(self, pids, otherwise)?;
         }
         for namespaces in &selector.namespaces {
+            self.at(&namespaces.place);
             filter::namespaces(self, namespaces, otherwise)?;
         }
         for capabilities in &selector.capabilities {
+            self.at(&capabilities.place);
             filter::capabilities(self, capabilities, otherwise)?;
         }
         for changes in &selector.namespace_changes {
+            self.at(&changes.place);
             filter::namespace_changes(self, changes, otherwise)?;
         }
         for changes in &selector.capability_changes {
+            self.at(&changes.place);
             filter::capability_changes(self, changes, otherwise)?;
         }
         for binaries in &selector.binaries {
+            self.at(&binaries.place);
             filter::binaries(self, binaries, otherwise)?;
         }
         for binaries in &selector.parent_binaries {
+            self.at(&binaries.place);
             filter::parent_binaries(self, binaries, otherwise)?;
         }
         Ok(())
@@ -115,6 +130,7 @@ impl Emitter<'_> {
             let FilterTest::Known(test) = &filter.test else {
                 return Err(Error::Unsupported(format!("{}: a type is open", filter.place.path)));
             };
+            self.at(&filter.place);
             let yes = self.b.create_block();
             let to = super::Targets { yes, no: otherwise, unknown: otherwise };
             match position(filter) {
@@ -138,10 +154,12 @@ impl Emitter<'_> {
         let now = self.now();
         for (index, input) in hook.args.iter().enumerate() {
             if !(input.return_copy && section.role == Role::Entry) {
+                self.at(&input.place);
                 self.capture(Position::Argument(index), input)?;
             }
         }
         for (index, input) in hook.data.iter().enumerate() {
+            self.at(&input.place);
             self.capture(Position::Data(index), input)?;
         }
         if section.role == Role::Entry {
@@ -149,6 +167,7 @@ impl Emitter<'_> {
         } else if let Some(input) = &hook.returned {
             self.capture(Position::Returned, input)?;
         }
+        self.at(&hook.place);
         self.send(section.number, code, now, None)?;
         let leave = self.leave;
         self.b.jump(leave, &[]);

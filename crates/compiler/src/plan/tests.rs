@@ -59,7 +59,9 @@ fn users_policies_are_planned_or_refused_for_a_reason() {
     let machine = kernel(ALL);
     for file in ["intro", "field"].into_iter().flat_map(policies) {
         let name = file.file_name().unwrap().to_str().unwrap();
-        let Ok(policy) = CheckedPolicy::read(name, &std::fs::read_to_string(&file).unwrap()) else { continue };
+        let Ok(policy) = CheckedPolicy::read(name, &std::fs::read_to_string(&file).unwrap()) else {
+            continue;
+        };
         match Plan::new(Arc::new(policy), &machine) {
             Ok(plan) => println!("{name}: {} hooks\n{plan}", plan.hooks.len()),
             Err(problems) => println!("{name}: REFUSED\n{problems}"),

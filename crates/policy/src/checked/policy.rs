@@ -20,6 +20,8 @@ pub(crate) const API_VERSION: &str = "cilium.io/v1alpha1";
 pub struct Policy {
     /// The name of its text, for messages.
     pub file: String,
+    /// Its text.
+    pub text: String,
     /// Name.
     pub name: String,
     /// Namespace, for a TracingPolicyNamespaced.
@@ -127,7 +129,10 @@ impl CheckedPolicy {
         };
         let notes = report.finish(file)?;
         match policy {
-            Some(policy) => Ok(Self(Policy { file: file.to_owned(), notes, ..policy })),
+            Some(policy) => {
+                let (file, text) = (file.to_owned(), text.to_owned());
+                Ok(Self(Policy { file, text, notes, ..policy }))
+            }
             // Without problems there is a policy; if ever there is not, that is a problem too.
             None => Err(Problems {
                 file: file.to_owned(),
@@ -229,6 +234,7 @@ fn check_document(metadata: Metadata, spec: &Spec, checker: &mut Checker<'_>) ->
     let hooks = check_hooks(spec, &path, checker);
     Policy {
         file: String::new(),
+        text: String::new(),
         name: metadata.name.clone(),
         namespace: metadata.namespace.clone().filter(|_| checker.namespaced),
         metadata,
