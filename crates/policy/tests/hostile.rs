@@ -57,7 +57,8 @@ fn read(text: &str) {
     match CheckedPolicy::read("hostile", text) {
         Ok(_) => match set_mode("hostile", text, Mode::Enforce) {
             Ok(changed) => {
-                let changed = CheckedPolicy::read("hostile", &changed).expect("it is still valid");
+                let changed = CheckedPolicy::read("hostile", &changed)
+                    .unwrap_or_else(|problems| panic!("{problems}\n{changed}"));
                 assert_eq!(changed.settings.mode, Some(Mode::Enforce));
             }
             Err(problems) => assert!(problems.to_string().contains("the mode cannot be set")),
