@@ -18,6 +18,7 @@ mod filter;
 mod flow;
 mod functions;
 mod helper;
+mod host;
 mod link;
 mod load;
 mod machine;

@@ -2,9 +2,12 @@
 //! functions.
 
 use crate::functions::Functions;
+use crate::host;
 use kernel::btf::Btf;
 use kernel::features::{Features, Target};
 use kernel::tracefs::Tracefs;
+use policy::evaluate::Namespaces;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The kernel that policies are compiled for: the running one, or a recorded one.
@@ -18,6 +21,9 @@ pub struct Machine {
     pub tracefs: Option<Tracefs>,
     /// Its functions, beyond what the types say of them.
     pub functions: Functions,
+    /// Its host's namespaces, by inode number: what `host_ns` in a policy means. A kind that is left
+    /// out is not known.
+    pub host: Namespaces,
 }
 
 impl Machine {
@@ -25,12 +31,14 @@ impl Machine {
     pub fn running(btf: Arc<Btf>) -> Self {
         let features = Features::running(btf.clone());
         let tracefs = Tracefs::find().ok();
-        Self { btf, features, functions: Functions::running(tracefs.clone()), tracefs }
+        let functions = Functions::running(tracefs.clone());
+        Self { btf, features, functions, tracefs, host: host::namespaces(Path::new("/proc")) }
     }
 
     /// Another machine's kernel, of which only its types and its features are known.
     pub fn recorded(btf: Arc<Btf>, features: Target) -> Self {
         let features = Features::recorded(features);
-        Self { btf, features, tracefs: None, functions: Functions::unknown() }
+        let functions = Functions::unknown();
+        Self { btf, features, tracefs: None, functions, host: Namespaces::new() }
     }
 }

@@ -90,6 +90,13 @@ impl Emitter<'_> {
         self.b.switch_to(on);
     }
 
+    /// Goes to `otherwise` always; what follows is not reached.
+    pub(crate) fn never(&mut self, otherwise: Block) {
+        self.b.jump(otherwise, &[]);
+        let unreached = self.b.create_block();
+        self.b.switch_to(unreached);
+    }
+
     /// The current task, as a pointer whose type the verifier knows.
     pub(crate) fn current(&mut self) -> Value {
         self.b.call(helper::GET_CURRENT_TASK_BTF, &[])

@@ -1,11 +1,27 @@
 //! Filters by the process in which a hook fires. Each goes on when it holds, else to `otherwise`.
+//!
+//! - [`mod@pids`]: process ids
+//! - [`mod@namespaces`], [`mod@capabilities`]: matchNamespaces, matchCapabilities
+//! - [`changes`]: matchNamespaceChanges, matchCapabilityChanges
+//! - [`binaries`], [`parent_binaries`]: matchBinaries, matchParentBinaries
+//! - [`workloads`]: the scope of a policy, matchWorkloads
+//! - [`privileges`]: namespaces and capabilities as the kernel keeps them
+//! - [`set`]: whether a number is one of several
+
+mod capabilities;
+mod namespaces;
+mod pids;
+mod privileges;
+mod set;
+
+pub(crate) use capabilities::capabilities;
+pub(crate) use namespaces::namespaces;
+pub(crate) use pids::pids;
 
 use crate::Error;
 use crate::emit::Emitter;
 use ebpf::Block;
-use policy::checked::{
-    BinaryFilter, CapabilityFilter, NamespaceChange, NamespaceFilter, PidFilter, Scope,
-};
+use policy::checked::{BinaryFilter, CapabilityFilter, NamespaceChange, Scope};
 
 macro_rules! later {
     ($($name:ident($filter:ty);)*) => {
@@ -17,9 +33,6 @@ macro_rules! later {
 
 later! {
     workloads(Scope);
-    pids(PidFilter);
-    namespaces(NamespaceFilter);
-    capabilities(CapabilityFilter);
     namespace_changes(NamespaceChange);
     capability_changes(CapabilityFilter);
     binaries(BinaryFilter);

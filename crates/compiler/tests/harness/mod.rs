@@ -137,3 +137,22 @@ pub(crate) fn policy(name: &str, section: &str, hook: &str) -> String {
     }
     text
 }
+
+/// A policy that sees umask(2) with `mask`, in processes that `filter` (a part of a selector) is about.
+pub(crate) fn umask_hook(name: &str, mask: u32, filter: &str) -> String {
+    let hook = format!(
+        "call: sys_umask\nsyscall: true\nargs:\n- {{index: 0, type: int}}\nselectors:\n- matchArgs:\n  - {{index: 0, operator: Equal, values: ['{mask}']}}\n  {filter}\n"
+    );
+    policy(name, "kprobes", &hook)
+}
+
+/// Calls umask(2) in the current thread. Tests run at the same time: each has its own masks.
+pub(crate) fn umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+}
+
+/// Runs a command to its end.
+pub(crate) fn shell(command: &mut std::process::Command) {
+    let status = command.status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+}

@@ -1,0 +1,35 @@
+//! matchPIDs. In: the process's id is one of these; NotIn: none of these. With `isNamespacePID` ids
+//! are those in the process's own pid namespace, 0 for processes of the host's.
+
+use super::set;
+use crate::Error;
+use crate::base::state;
+use crate::emit::Emitter;
+use crate::helper;
+use crate::read::Base;
+use ebpf::Block;
+use policy::checked::PidFilter;
+
+pub(crate) fn pids(e: &mut Emitter<'_>, filter: &PidFilter, otherwise: Block) -> Result<(), Error> {
+    if filter.follow_forks {
+        return Err(Error::Unsupported("followForks".to_owned()));
+    }
+    let pid = if filter.in_namespace {
+        let task = e.current();
+        let leader = e.read.get(&mut e.b, Base::Typed(task), "task_struct", "group_leader")?;
+        state::pid_namespace(&mut e.b, &e.read, Base::Address(leader))?.0
+    } else {
+        let ids = e.b.call(helper::GET_CURRENT_PID_TGID, &[]);
+        e.b.lshr(ids, 32)
+    };
+    let values = filter.values.iter().copied();
+    if filter.negated {
+        set::find(&mut e.b, pid, values, otherwise);
+    } else {
+        let found = e.b.create_block();
+        set::find(&mut e.b, pid, values, found);
+        e.b.jump(otherwise, &[]);
+        e.b.switch_to(found);
+    }
+    Ok(())
+}
