@@ -41,7 +41,8 @@ pub fn explain(plan: &Plan, machine: &Machine) -> Result<Vec<Explained>, Error> 
         .map(|(place, sections)| {
             let name = place.name();
             let gate = (!place.completes()).then_some(0);
-            let module = program::program(&name, machine, place.shape(), gate, &sections)?;
+            let code = program::program(&name, machine, place.shape(), gate, &sections)?;
+            let module = code.module;
             let program = module
                 .compile(&Options::default())
                 .map_err(|error| Error::Program { program: name, error })?;

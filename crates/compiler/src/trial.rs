@@ -10,8 +10,9 @@
 
 use crate::base::Base;
 use crate::decode::{Announced, Decoder, Registry};
-use crate::emit::program::{self, Shape};
+use crate::emit::program::{self, Code, Shape};
 use crate::emit::section::{Role, Section};
+use crate::emit::table::Table;
 use crate::link::SharedMaps;
 use crate::link::attached::Counters;
 use crate::observed::Observation;
@@ -90,10 +91,13 @@ impl Trials {
             role: Role::Whole,
         };
         let shape = Shape::Words { returned: Some(ARGUMENTS as u32) };
-        let module = program::program("tg_trial", &self.machine, shape, None, &[section])?;
+        let Code { module, tables } =
+            program::program("tg_trial", &self.machine, shape, None, &[section])?;
+        let tables = tables.iter().map(Table::create).collect::<Result<Vec<_>, _>>()?;
         let counters = Counters::map(1)?;
         let mut maps = self.shared.all().to_vec();
         maps.push(&counters);
+        maps.extend(&tables);
         let program = load::program(&module, ProgramKind::RawTracepoint, None, &maps)?;
         let announced = Announced { policy: policy.clone(), hook, awaits: false };
         let registry: Registry =

@@ -5,6 +5,7 @@ use super::lines::Lines;
 use super::map::{self, Maps};
 use super::record::{Position, Text};
 use super::scratch::Functions;
+use super::table::Tables;
 use crate::Machine;
 use crate::helper;
 use crate::read::Reader;
@@ -43,6 +44,8 @@ pub(crate) struct Emitter<'k> {
     pub(crate) returned_buffer: Option<Value>,
     /// The policy's lines.
     pub(super) lines: Lines,
+    /// Its tables.
+    pub(super) tables: Tables<'k>,
 }
 
 /// Where a test goes on.

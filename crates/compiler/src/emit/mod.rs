@@ -7,6 +7,7 @@
 //! - [`scratch`]: memory for records and texts
 //! - [`record`]: the record under construction
 //! - [`section`]: one policy's part of a program
+//! - [`table`]: tables that sections look values up in
 //! - [`program`]: a program from its sections
 
 pub(crate) mod context;
@@ -18,6 +19,7 @@ pub(crate) mod program;
 pub(crate) mod record;
 pub(crate) mod scratch;
 pub(crate) mod section;
+pub(crate) mod table;
 
 pub(crate) use context::Context;
 pub(crate) use emitter::{Emitter, Targets};

@@ -6,6 +6,7 @@ use super::lines::Lines;
 use super::map::{Maps, control};
 use super::scratch::{self, Functions};
 use super::section::Section;
+use super::table::{Table, Tables};
 use super::{Context, Emitter};
 use crate::flow::return_if;
 use crate::plan::Attachment;
@@ -40,6 +41,14 @@ pub(crate) enum Shape {
     Record,
 }
 
+/// A program, and the tables that have to be there before it is loaded.
+pub(crate) struct Code {
+    /// The program.
+    pub(crate) module: Module,
+    /// Its tables, whose names it refers to.
+    pub(crate) tables: Vec<Table>,
+}
+
 /// Makes the program of these sections, which all hang on the same place. `slot`: the byte of the
 /// control map that says whether it is active; without one it always is.
 pub(crate) fn program(
@@ -48,8 +57,9 @@ pub(crate) fn program(
     shape: Shape,
     slot: Option<u32>,
     sections: &[Section],
-) -> Result<Module, Error> {
+) -> Result<Code, Error> {
     let mut module = Module::new(name);
+    let mut tables = Vec::new();
     let maps = Maps::declare(&mut module);
     let main = module.declare(name, 1);
     let functions = Functions {
@@ -62,15 +72,16 @@ pub(crate) fn program(
         let id = module.declare(&function, 1);
         let body = FunctionBuilder::new(function, 1);
         let lines = Lines::declare(&mut module, section);
+        let tables = Tables { module: &mut module, list: &mut tables };
         let shared = Shared { machine, maps, functions, shape };
-        let body = section_function(body, shared, lines, index as u32, section)?;
+        let body = section_function(body, shared, lines, tables, index as u32, section)?;
         module.define(id, body);
         called.push((section, id));
     }
     module.define(functions.acquire, scratch::acquire(&maps)?);
     module.define(functions.path_step, path_step(machine)?);
     module.define(main, main_function(name, machine, maps, shape, slot, &called)?);
-    Ok(module)
+    Ok(Code { module, tables })
 }
 
 /// The step of walks in the scratch areas.
@@ -93,6 +104,7 @@ fn section_function(
     mut b: FunctionBuilder,
     Shared { machine, maps, functions, shape }: Shared<'_>,
     lines: Lines,
+    tables: Tables<'_>,
     index: u32,
     section: &Section,
 ) -> Result<ebpf::Function, Error> {
@@ -122,6 +134,7 @@ fn section_function(
         texts: HashMap::new(),
         returned_buffer: None,
         lines,
+        tables,
     };
     e.section(section)?;
     e.b.switch_to(leave);

@@ -4,6 +4,7 @@ use super::{Place, SharedMaps};
 use crate::emit::map::{self, counter};
 use crate::emit::program;
 use crate::emit::section::Section;
+use crate::emit::table::Table;
 use crate::{Error, Machine, load};
 use kernel::link::Link;
 use kernel::map::{Map, MapSpec, MapType};
@@ -18,6 +19,7 @@ pub(crate) struct Attached {
     pub(crate) sections: Vec<u32>,
     program: Program,
     counters: Map,
+    tables: Vec<Map>,
     _link: Link,
 }
 
@@ -82,14 +84,17 @@ impl Attached {
         shared: &SharedMaps,
     ) -> Result<Self, Error> {
         let gate = (!place.completes()).then_some(slot);
-        let module = program::program(&place.name(), machine, place.shape(), gate, sections)?;
+        let code = program::program(&place.name(), machine, place.shape(), gate, sections)?;
+        let tables = code.tables.iter().map(Table::create).collect::<Result<Vec<_>, _>>()?;
         let counters = Counters::map(sections.len())?;
         let mut maps = shared.all().to_vec();
         maps.push(&counters);
-        let program = load::program(&module, place.kind(), place.target(&machine.btf)?, &maps)?;
+        maps.extend(&tables);
+        let program =
+            load::program(&code.module, place.kind(), place.target(&machine.btf)?, &maps)?;
         let link = place.attach(&program)?;
         let sections = sections.iter().map(|section| section.number).collect();
-        Ok(Self { slot, sections, program, counters, _link: link })
+        Ok(Self { slot, sections, program, counters, tables, _link: link })
     }
 
     /// What each section counted, by its number.
@@ -108,6 +113,7 @@ impl Attached {
 
     /// Bytes of kernel memory of the program and its own maps.
     pub(crate) fn memory_bytes(&self) -> Result<u64, Error> {
-        Ok(self.program.memory_bytes()? + self.counters.memory_bytes()?)
+        let own = self.program.memory_bytes()? + self.counters.memory_bytes()?;
+        self.tables.iter().try_fold(own, |sum, table| Ok(sum + table.memory_bytes()?))
     }
 }
