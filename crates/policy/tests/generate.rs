@@ -2,9 +2,9 @@
 
 use policy::CheckedPolicy;
 use policy::checked::{Comparison, FilterTest};
-use policy::document::TypeName;
+use policy::document::{NamespaceKind, TypeName};
 use policy::evaluate::generate::{Call, Draft, Generator};
-use policy::evaluate::{Selectors, Value};
+use policy::evaluate::{Capabilities, Image, Namespaces, Process, Selectors, Value};
 use std::collections::HashMap;
 
 fn call(args: &[TypeName]) -> Call {
@@ -144,4 +144,68 @@ fn shrinking_leaves_what_matters() {
         assert_eq!(lengths, [3]);
     }
     assert!(shrunk > 5, "{shrunk}");
+}
+
+/// A process in a container, whose namespaces and capabilities changed.
+fn process() -> (Process, Namespaces) {
+    let image = |pid, nspid, pid_namespace, binary: &str| Image {
+        pid,
+        pid_in_namespace: nspid,
+        pid_namespace,
+        binary: Some(binary.as_bytes().to_vec()),
+    };
+    let all = |first: u32| {
+        let kinds = NamespaceKind::ALL.iter().zip(first..);
+        kinds.map(|(kind, inode)| (*kind, inode)).collect::<Namespaces>()
+    };
+    let mut recorded = all(200);
+    recorded.insert(NamespaceKind::Net, 7);
+    let capabilities = Capabilities { effective: 0xff, permitted: 0xffff, inheritable: 0 };
+    let process = Process {
+        image: image(900, 7, 203, "/usr/bin/cat"),
+        ancestors: vec![image(800, 1, 203, "/usr/bin/sh"), image(1, 0, 103, "/sbin/init")],
+        namespaces: all(200),
+        capabilities,
+        recorded_namespaces: Some(recorded),
+        recorded_capabilities: Some(Capabilities { effective: 0x7f, ..capabilities }),
+        ..Process::default()
+    };
+    (process, all(100))
+}
+
+#[test]
+fn every_filter_by_process_holds_and_fails() {
+    let (process, host) = process();
+    let mut seen: HashMap<&str, [u32; 2]> = HashMap::new();
+    for seed in 0..1200 {
+        let mut generator = Generator::new(seed);
+        let policy = read(&generator.policy_around(&call(&[]), &process, &host));
+        let hook = &policy.hooks[0];
+        for selector in &hook.selectors {
+            let mut event = generator.event(hook);
+            (event.process, event.host) = (process.clone(), host.clone());
+            let mut selector = selector.clone();
+            selector.return_filters.clear();
+            let parts = [
+                ("matchPIDs", selector.pids.len()),
+                ("matchBinaries", selector.binaries.len()),
+                ("matchParentBinaries", selector.parent_binaries.len()),
+                ("matchNamespaces", selector.namespaces.len()),
+                ("matchNamespaceChanges", selector.namespace_changes.len()),
+                ("matchCapabilities", selector.capabilities.len()),
+                ("matchCapabilityChanges", selector.capability_changes.len()),
+                ("matchWorkloads", selector.workloads.iter().count()),
+            ];
+            let mut present = parts.into_iter().filter(|(_, count)| *count > 0);
+            // What one part alone says.
+            let (Some((part, _)), None) = (present.next(), present.next()) else { continue };
+            let selectors = Selectors::new(&[selector], &policy.lists, |_| None).unwrap();
+            let holds = selectors.at_entry(&event).is_some();
+            seen.entry(part).or_default()[usize::from(holds)] += 1;
+        }
+    }
+    assert_eq!(seen.len(), 8, "{seen:?}");
+    for (part, [failed, held]) in seen {
+        assert!(failed > 5 && held > 5, "{part}: {held} hold, {failed} do not");
+    }
 }

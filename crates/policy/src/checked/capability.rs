@@ -4,7 +4,7 @@ use crate::problem::{did_you_mean, excerpt};
 use crate::text::integer;
 
 /// CAP_* of `linux/capability.h`; the position is the number.
-const NAMES: [&str; 41] = [
+pub(crate) const NAMES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",

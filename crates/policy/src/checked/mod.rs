@@ -2,7 +2,7 @@
 
 mod action;
 mod argument;
-mod capability;
+pub(crate) mod capability;
 mod cel;
 mod checker;
 mod comparison;

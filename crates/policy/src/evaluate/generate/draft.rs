@@ -1,8 +1,9 @@
 //! A policy in the making: what a test can print, and make smaller while it still fails.
 
-use super::filter;
 use super::random::Random;
+use super::{around, filter};
 use crate::document::{Operator, TypeName};
+use crate::evaluate::{Namespaces, Process};
 use std::fmt;
 
 /// What is hooked, and what of it is captured.
@@ -27,6 +28,8 @@ pub struct Draft {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Selector {
+    /// Parts about the process: key and content.
+    process: Vec<(&'static str, String)>,
     args: Vec<Filter>,
     returns: Vec<Filter>,
 }
@@ -55,7 +58,11 @@ impl Call {
     }
 }
 
-pub(super) fn draw(random: &mut Random, call: &Call) -> Draft {
+pub(super) fn draw(
+    random: &mut Random,
+    call: &Call,
+    process: Option<(&Process, &Namespaces)>,
+) -> Draft {
     let subjects: Vec<usize> = (0..call.args.len())
         .filter(|position| !call.args[*position].kind().operators().is_empty())
         .collect();
@@ -71,7 +78,9 @@ pub(super) fn draw(random: &mut Random, call: &Call) -> Draft {
             Some(kind) if random.once_in(2) => vec![filter::draw(random, &[kind], 0)],
             _ => Vec::new(),
         };
-        Selector { args, returns }
+        let process =
+            process.map(|(process, host)| around::draw(random, process, host)).unwrap_or_default();
+        Selector { process, args, returns }
     });
     let selectors = selectors.collect();
     Draft { call: call.clone(), selectors }
@@ -103,6 +112,11 @@ impl Draft {
             drafts.push(draft);
         }
         for selector in 0..self.selectors.len() {
+            for part in 0..self.selectors[selector].process.len() {
+                let mut draft = self.clone();
+                draft.selectors[selector].process.remove(part);
+                drafts.push(draft);
+            }
             for returns in [false, true] {
                 for filter in 0..self.filters(selector, returns).len() {
                     let mut draft = self.clone();
@@ -174,7 +188,11 @@ impl fmt::Display for Draft {
         }
         writeln!(f, "    selectors: [")?;
         for selector in &self.selectors {
-            writeln!(f, "      {{matchArgs: [")?;
+            write!(f, "      {{")?;
+            for (key, content) in &selector.process {
+                write!(f, "{key}: {content},\n       ")?;
+            }
+            writeln!(f, "matchArgs: [")?;
             for filter in &selector.args {
                 let positions: Vec<String> =
                     filter.positions.iter().map(ToString::to_string).collect();

@@ -25,6 +25,7 @@
 //! # let _ = matched;
 //! ```
 
+mod around;
 mod draft;
 mod filter;
 mod random;
@@ -33,7 +34,7 @@ mod value;
 pub use draft::{Call, Draft};
 
 use crate::checked::Hook;
-use crate::evaluate::Event;
+use crate::evaluate::{Event, Namespaces, Process};
 use random::Random;
 
 /// Makes policies and events.
@@ -51,11 +52,17 @@ impl Generator {
 
     /// A policy with one hook on such a call: up to four selectors of up to three filters each.
     pub fn policy(&mut self, call: &Call) -> Draft {
-        draft::draw(&mut self.random, call)
+        draft::draw(&mut self.random, call, None)
     }
 
-    /// A call of a hook, near what its filters ask about, of an unknown process. Values that are not
-    /// numbers are [`Value::Fault`](super::Value::Fault) now and then.
+    /// Likewise, with filters by process whose values are near those of this one: its ids,
+    /// executables, namespaces and capabilities. `host` are the namespaces of process 1.
+    pub fn policy_around(&mut self, call: &Call, process: &Process, host: &Namespaces) -> Draft {
+        draft::draw(&mut self.random, call, Some((process, host)))
+    }
+
+    /// A call of a hook, near what its filters ask about. The process is for the caller to put in. Values
+    /// that are not numbers are [`Value::Fault`](super::Value::Fault) now and then.
     pub fn event(&mut self, hook: &Hook) -> Event {
         value::event(&mut self.random, hook)
     }
