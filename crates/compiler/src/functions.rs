@@ -1,26 +1,29 @@
 //! The functions of a kernel, beyond what its BTF says of them: which symbols there are, and which of
 //! them the kernel lets be hooked.
 //!
-//! Functions that neither trampolines nor kprobe.multi can take (`notrace`, CFLAGS_REMOVE_*) are not in
-//! tracefs's `available_filter_functions`; those that no kprobe can take are in debugfs's
-//! `kprobes/blacklist`. Either file may be missing or forbidden: then attaching tells.
+//! Functions that trampolines cannot take (`notrace`, CFLAGS_REMOVE_*) are not in tracefs's
+//! `available_filter_functions`; those that no kprobe can take are in debugfs's `kprobes/blacklist`.
+//! Any of these files may be missing or forbidden: then attaching tells.
 
-use kernel::kallsyms::Kallsyms;
+use kernel::kallsyms::{KALLSYMS, Kallsyms};
 use kernel::tracefs::Tracefs;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// Where the kernel lists functions that no kprobe can take.
 const BLACKLIST: &str = "/sys/kernel/debug/kprobes/blacklist";
 
 /// The functions of a kernel.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Functions {
-    running: bool,
+    symbols: Option<PathBuf>,
+    blacklist: Option<PathBuf>,
     tracefs: Option<Tracefs>,
+    shared: OnceLock<HashSet<String>>,
     traceable: OnceLock<Option<Traceable>>,
-    blacklist: OnceLock<HashSet<String>>,
+    refused: OnceLock<HashSet<String>>,
 }
 
 /// Hashes of names: a name that is not in there is taken for one that is once in 10^14 questions, and
@@ -32,29 +35,49 @@ struct Traceable {
 }
 
 impl Functions {
-    /// Those of the running kernel; `tracefs` is its tracing file system.
+    /// Those of the running kernel; `tracefs` is its tracing file system. Each list is read when it is
+    /// first needed.
     pub fn running(tracefs: Option<Tracefs>) -> Self {
-        Self { running: true, tracefs, traceable: OnceLock::new(), blacklist: OnceLock::new() }
+        Self::listed(KALLSYMS.into(), BLACKLIST.into(), tracefs)
     }
 
     /// Those of another kernel, of which nothing is known.
     pub fn unknown() -> Self {
-        Self { running: false, ..Self::running(None) }
+        Self::default()
+    }
+
+    pub(crate) fn listed(symbols: PathBuf, blacklist: PathBuf, tracefs: Option<Tracefs>) -> Self {
+        let (symbols, blacklist) = (Some(symbols), Some(blacklist));
+        Self { symbols, blacklist, tracefs, ..Self::default() }
     }
 
     /// The kernel's symbols; `None` where they are not known. Read anew each time: they are large and
     /// rarely needed.
     pub(crate) fn symbols(&self) -> Option<Kallsyms> {
-        self.running.then(|| Kallsyms::read().ok()).flatten()
+        Kallsyms::from_file(self.symbols.as_ref()?).ok()
     }
 
-    /// Whether ftrace, and so trampolines and kprobe.multi, can take a function; `None`: not known.
+    /// Whether the kernel is known to have several functions of a name: static ones of different files.
+    pub(crate) fn share_name(&self, name: &str) -> bool {
+        let shared = self.shared.get_or_init(|| {
+            let Some(symbols) = self.symbols() else { return HashSet::new() };
+            let own = symbols.iter().filter(|symbol| symbol.is_function());
+            let mut names: Vec<&str> =
+                own.filter(|symbol| symbol.module.is_none()).map(|symbol| symbol.name).collect();
+            names.sort_unstable();
+            let twice = names.windows(2).filter(|pair| pair[0] == pair[1]);
+            twice.map(|pair| pair[0].to_owned()).collect()
+        });
+        shared.contains(name)
+    }
+
+    /// Whether trampolines can take a function; `None`: not known.
     pub(crate) fn is_traceable(&self, name: &str) -> Option<bool> {
         let traceable = self.traceable.get_or_init(|| {
             let list = self.tracefs.as_ref()?.filter_functions().ok()?;
             let state = RandomState::new();
             let hashes = list.iter().map(|(name, _)| state.hash_one(name.as_str())).collect();
-            // A kernel without any has ftrace switched off, not functions that cannot be traced.
+            // A list without any says that ftrace is off, not that nothing can be traced.
             (!list.is_empty()).then_some(Traceable { state, hashes })
         });
         let Traceable { state, hashes } = traceable.as_ref()?;
@@ -63,13 +86,12 @@ impl Functions {
 
     /// Whether the kernel lists a function among those that no kprobe can take.
     pub(crate) fn refuses_kprobes(&self, name: &str) -> bool {
-        let blacklist = self.blacklist.get_or_init(|| {
-            let text = match self.running {
-                true => std::fs::read_to_string(BLACKLIST).unwrap_or_default(),
-                false => String::new(),
-            };
-            text.lines().filter_map(|line| Some(line.split_whitespace().nth(1)?.into())).collect()
+        let refused = self.refused.get_or_init(|| {
+            let text = self.blacklist.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+            // `0xffffffff81000000-0xffffffff81000040\tname`
+            let lines = text.as_deref().unwrap_or_default().lines();
+            lines.filter_map(|line| Some(line.split_whitespace().nth(1)?.to_owned())).collect()
         });
-        blacklist.contains(name)
+        refused.contains(name)
     }
 }

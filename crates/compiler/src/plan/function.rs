@@ -27,6 +27,13 @@ impl Planner<'_> {
             Err(message) => return self.error(place, message),
         };
         let (attachment, reason) = attached;
+        if id.is_some() && machine.functions.share_name(name) {
+            let message = format!(
+                "this kernel has several functions `{name}`: only one is hooked, and it may be \
+                 another than the one that is meant"
+            );
+            self.note(place, message);
+        }
         let mut signature = self.signature(name, id, module.as_deref());
         if matches!(attachment, Attachment::Kprobe { .. }) {
             signature.typed = false;
@@ -111,52 +118,52 @@ impl Planner<'_> {
     /// The module of a function that is no type in the kernel's BTF, or why there is no such function.
     fn symbol(&self, name: &str) -> Result<Option<String>, String> {
         let Some(symbols) = self.symbols() else {
-            let similar = self.similar(name);
-            return Err(format!("this kernel's BTF has no function `{name}`{similar}"));
+            let known = self.machine.btf.list_funcs().map(|(_, known)| known);
+            return Err(format!(
+                "this kernel's BTF has no function `{name}`{}",
+                nearest(name, known)
+            ));
         };
         let mut found = symbols.by_name(name).filter(|symbol| symbol.is_function());
         match (found.next(), found.next()) {
-            (Some(symbol), None) => Ok(symbol.module.map(ToOwned::to_owned)),
-            (Some(_), Some(_)) => Err(format!(
-                "this kernel has several functions `{name}`, and nothing tells which is meant"
-            )),
-            (None, _) => Err(format!("this kernel has no function `{name}`{}", self.similar(name))),
+            (Some(symbol), None) => return Ok(symbol.module.map(ToOwned::to_owned)),
+            // From Linux 6.6 on no kprobe can be told which.
+            (Some(_), Some(_)) => {
+                return Err(format!(
+                    "this kernel has several functions `{name}`, and nothing tells which is meant"
+                ));
+            }
+            (None, _) => {}
         }
-    }
-
-    /// The end of a message about a function that does not exist.
-    fn similar(&self, name: &str) -> String {
-        let Some(symbols) = self.symbols() else {
-            let known = self.machine.btf.list_funcs().map(|(_, known)| known);
-            return nearest(name, known);
-        };
         let functions = || symbols.iter().filter(|symbol| symbol.is_function());
-        // Compilers make functions of their own of one: `name.isra.0`, `name.constprop.0`, `name.cold`.
+        // Compilers make functions of their own of one: `name.isra.0`, `name.constprop.0`.
         let part = functions().find(|symbol| {
-            symbol
-                .name
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with('.') && !rest.starts_with(".cold"))
+            let rest = symbol.name.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with('.') && !rest.starts_with(".cold"))
         });
-        match part {
+        Err(match part {
             Some(part) => format!(
-                ": the compiler made `{}` of it, whose arguments may differ; hook that one or a \
-                 function that calls it",
+                "this kernel has no function `{name}`: the compiler made `{}` of it, whose \
+                 arguments may differ; hook that one or a function that calls it",
                 part.name
             ),
-            None => nearest(name, functions().map(|symbol| symbol.name)),
-        }
+            None => {
+                let hint = nearest(name, functions().map(|symbol| symbol.name));
+                format!("this kernel has no function `{name}`{hint}")
+            }
+        })
     }
 }
 
-/// `: did you mean X?`, or that it may be inlined.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+/// The end of a message about a function that does not exist.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     // Names of very different length are not near, and there are a hundred thousand.
     let near = known.filter(|other| other.len().abs_diff(name.len()) <= 3);
-    match policy::did_you_mean(name, near) {
-        Some(near) => format!(": did you mean `{near}`?"),
-        None => ": it is of another kernel version or of a module that is not loaded, or the \
-                 compiler put it into the functions that call it"
-            .to_owned(),
-    }
+    let near = policy::did_you_mean(name, near)
+        .map(|near| format!("; the nearest name is `{near}`"))
+        .unwrap_or_default();
+    format!(
+        ": it is misspelt, of another kernel version, of a module that is not loaded, or the compiler \
+         put it into its callers{near}"
+    )
 }

@@ -282,7 +282,6 @@ fn length(index: u32, argument: &Argument, signature: &Signature) -> Result<Sour
 }
 
 /// The types and the structure that `resolve` starts from; `None` without `resolve`.
-#[allow(clippy::type_complexity)] // used once, at once
 fn start(
     argument: &Argument,
     role: Role,

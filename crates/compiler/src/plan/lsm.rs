@@ -1,7 +1,6 @@
 //! Hooks of BPF LSM.
 
 use super::attachment::lacks;
-use super::function::nearest;
 use super::planner::{Found, Planner};
 use super::signature::Signature;
 use super::{Attachment, EventKind};
@@ -32,10 +31,7 @@ impl Planner<'_> {
                 }
                 None => match name.strip_prefix("security_") {
                     Some(name) => format!("LSM hooks are named without prefix: write `{name}`"),
-                    None => {
-                        let hint = nearest(name, std::iter::empty());
-                        format!("this kernel has no LSM hook `{name}`{hint}")
-                    }
+                    None => format!("this kernel has no LSM hook `{name}`"),
                 },
             };
             return self.error(&hook.place, message);

@@ -252,11 +252,8 @@ fn inferred_object(names: &[String]) -> Option<TypeName> {
     };
     // Where a struct begins with another, only sockets are meant to be taken for it: `struct nameidata`
     // begins with a `struct path`, but that is not what it is.
-    let own = names.first().and_then(exact);
-    let typedef =
-        || names.iter().any(|name| name == "kernel_cap_t").then_some(TypeName::KernelCapT);
     let sock = || names.iter().any(|name| name == "sock").then_some(TypeName::Sock);
-    own.or_else(typedef).or_else(sock)
+    names.first().and_then(exact).or_else(sock)
 }
 
 /// Whether C calls a type `char`: not `u8`, which is the same but meant for bytes.

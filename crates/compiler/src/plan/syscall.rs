@@ -141,7 +141,7 @@ impl Planner<'_> {
             Ok(attached) => attached,
             Err(message) => return self.error(place, message),
         };
-        let signature = self.syscall_signature(&call);
+        let signature = self.syscall_signature(&call, &function);
         let found = Found { event: EventKind::Kprobe { function: call.event }, attachment, reason };
         if let Some(inputs) = self.inputs(hook, &signature, &found.attachment) {
             self.add(hook, found, inputs);
@@ -212,15 +212,16 @@ impl Planner<'_> {
     }
 
     /// What a call takes: as the function says that its wrapper calls, or as its tracepoint says.
-    fn syscall_signature(&self, call: &Call<'_>) -> Signature {
+    fn syscall_signature(&self, call: &Call<'_>, serving: &str) -> Signature {
         let machine = self.machine;
-        let infix = if call.abi.is_32bit() { "compat_sys_" } else { "sys_" };
+        // Calls of 32-bit programs that need no conversion share the function of 64-bit ones.
+        let infix = if serving.contains("_compat_sys_") { "compat_sys_" } else { "sys_" };
         let function = call.stems().find_map(|stem| {
             let id = machine.btf.find(Kind::Func, &format!("__do_{infix}{stem}"))?;
             Some((id, machine.btf.prototype(id).ok()?))
         });
         let format = || {
-            let tracefs = machine.tracefs.as_ref()?;
+            let tracefs = machine.tracefs.as_ref().filter(|_| infix == "sys_")?;
             call.stems().find_map(|stem| {
                 let format = tracefs.event("syscalls", &format!("sys_enter_{stem}")).ok()?;
                 Some((stem.to_owned(), format))

@@ -1,0 +1,271 @@
+//! Tests of plans: on an invented kernel, and on the types of the running one.
+
+mod invented;
+
+use super::*;
+use crate::Machine;
+use invented::{Invented, target};
+use kernel::btf::Btf;
+use kernel::features::Feature;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+const HEAD: &str =
+    "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\nspec:\n";
+
+const ALL: &[Feature] = &[
+    Feature::Fentry,
+    Feature::Fexit,
+    Feature::Kprobe,
+    Feature::Kretprobe,
+    Feature::Lsm,
+    Feature::TpBtf,
+    Feature::Tracepoint,
+];
+
+/// What a machine makes of a spec.
+fn plan(machine: &Machine, spec: &str) -> Result<Plan, policy::Problems> {
+    let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    let policy = CheckedPolicy::read("p", &format!("{HEAD}{indented}"));
+    Plan::new(Arc::new(policy.unwrap_or_else(|problems| panic!("{problems}\n{spec}"))), machine)
+}
+
+/// The features that a case's first comment names: `# with kprobe kretprobe`; otherwise all.
+fn features(case: &str) -> Vec<Feature> {
+    let Some(names) = case.lines().next().and_then(|line| line.strip_prefix("# with")) else {
+        return ALL.to_vec();
+    };
+    let named = |name: &str| {
+        let found = Feature::ALL.iter().find(|feature| feature.name() == name);
+        *found.unwrap_or_else(|| panic!("no feature {name}"))
+    };
+    names.split_whitespace().map(named).collect()
+}
+
+/// `rules.txt` holds cases: the spec of a policy, and after `=>` its plan or what is said about it, with
+/// the spec's lines counted from 1. With the environment variable BLESS set, the answers are written
+/// anew.
+#[test]
+fn every_rule_speaks() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/tests/rules.txt");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let invented = Invented::new("rules");
+    let mut blessed = String::new();
+    let mut cases = 0;
+    for case in text.split("---\n") {
+        let (spec, _) = case.split_once("=>\n").unwrap_or((case, ""));
+        let machine = invented.machine(&features(spec));
+        let said = match plan(&machine, spec) {
+            Ok(plan) => moved(&plan.to_string()),
+            Err(problems) => moved(&format!("{problems}\n")),
+        };
+        let separator = if cases == 0 { "" } else { "---\n" };
+        write!(blessed, "{separator}{spec}=>\n{said}").unwrap();
+        cases += 1;
+    }
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, blessed).unwrap();
+    } else {
+        assert_eq!(text, blessed, "run with BLESS=1 if the new answers are right");
+    }
+    assert!(cases >= 30, "only {cases} cases");
+}
+
+/// Places (`p:9:5 spec...`) by the spec's own lines and columns.
+fn moved(text: &str) -> String {
+    let head = HEAD.lines().count();
+    let line = |line: &str| {
+        let (before, after) = match line.split_once("p:") {
+            Some((before @ ("" | "note: "), after)) => (before, after),
+            _ => return format!("{line}\n"),
+        };
+        let mut parts = after.splitn(3, [':', ' ']);
+        let mut number = || parts.next().unwrap().parse::<usize>().unwrap();
+        let (line, column) = (number() - head, number() - 2);
+        format!("{before}p:{line}:{column} {}\n", parts.next().unwrap())
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn sources_and_loads_are_those_of_the_types() {
+    let machine = Invented::new("loads").machine(ALL);
+    let spec = "
+kprobes:
+- call: security_file_open
+  syscall: false
+  args:
+  - {index: 0, type: auto}
+  - {index: 0, type: auto, resolve: f_path.dentry.d_name.name}
+  - {index: 0, type: auto, resolve: f_path}
+  data:
+  - {index: 0, type: auto, source: current_task, resolve: cred.uid}
+  - {index: 0, type: char_buf, source: current_task, resolve: digest}
+";
+    let plan = plan(&machine, spec).unwrap();
+    let hook = &plan.hooks[0];
+    let file = machine.btf.find_struct("file").unwrap();
+    let source = Source::Argument { index: 0, pointee: Some(file) };
+    assert!(hook.args.iter().all(|input| input.source == source));
+    let loads = |input: &Input| -> Vec<(u32, u32)> {
+        input.hops.iter().map(|hop| (hop.offset, hop.size)).collect()
+    };
+    assert_eq!(loads(&hook.args[0]), []);
+    // file.f_path is at 16 and its dentry at 8 in it; dentry.d_name is at 32 and its name at 8 in it.
+    assert_eq!(loads(&hook.args[1]), [(24, 8), (40, 8)]);
+    assert_eq!((loads(&hook.args[2]), hook.args[2].kind), (vec![(16, 16)], TypeName::Path));
+    assert_eq!(loads(&hook.data[0]), [(32, 8), (4, 4)]);
+    assert_eq!(
+        (hook.data[0].kind, hook.data[0].resolve.as_str()),
+        (TypeName::Uint32, "cred.uid.val")
+    );
+    assert_eq!((loads(&hook.data[1]), hook.data[1].length.clone()), (vec![(48, 32)], None));
+}
+
+#[test]
+fn the_verifier_knows_types_only_where_it_does() {
+    let invented = Invented::new("typed");
+    let pointee = |features: &[Feature], spec: &str| {
+        let plan = plan(&invented.machine(features), spec).unwrap();
+        match plan.hooks[0].args[0].source.clone() {
+            Source::Argument { pointee, .. } => pointee.is_some(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let function = "
+kprobes:
+- {call: tcp_connect, syscall: false, args: [{index: 0, type: sock}]}
+";
+    assert!(pointee(ALL, function));
+    assert!(!pointee(&[Feature::Kprobe], function));
+    assert!(pointee(ALL, "lsmhooks:\n- {hook: file_open, args: [{index: 0, type: file}]}\n"));
+    let raw = "
+tracepoints:
+- {subsystem: sched, event: sched_process_exec, raw: true, args: [{index: 2, type: auto}]}
+";
+    assert!(pointee(ALL, raw));
+    assert!(!pointee(ALL, "kprobes:\n- {call: sys_openat, args: [{index: 1, type: string}]}\n"));
+}
+
+#[test]
+fn selectors_ask_the_type_that_the_kernel_gives() {
+    let machine = Invented::new("selectors").machine(ALL);
+    let spec = "
+kprobes:
+- call: security_file_permission
+  syscall: false
+  args: [{index: 0}, {index: 1}]
+  selectors:
+  - matchArgs:
+    - {index: 0, operator: Prefix, values: [/data/]}
+    - {index: 1, operator: Equal, values: ['-1']}
+";
+    let plan = plan(&machine, spec).unwrap();
+    use policy::checked::{Comparison, FilterTest};
+    let tests: Vec<_> =
+        plan.hooks[0].selectors[0].filters.iter().map(|filter| &filter.test).collect();
+    let [FilterTest::Known(prefix), FilterTest::Known(equal)] = tests.as_slice() else {
+        panic!("{tests:?}")
+    };
+    assert_eq!(prefix.comparison, Comparison::Prefix(vec![b"/data/".to_vec()]));
+    assert_eq!(equal.comparison, Comparison::Integers(vec![-1..=-1]));
+}
+
+/// The policies beside the repository; empty where there are none.
+fn policies(folder: &str) -> Vec<PathBuf> {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/policies").join(folder);
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("skipped: there is no {}", folder.display());
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries.map_while(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    files
+}
+
+/// The running kernel's types with these features; `None` where it has no types.
+fn described(features: &[Feature]) -> Option<Machine> {
+    match Btf::vmlinux::<&str>(&[]) {
+        Ok(btf) => Some(Machine::recorded(Arc::new(btf), target(features))),
+        Err(error) => {
+            println!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// Policies that must have a plan on every kernel with trampolines, kprobes and BPF LSM.
+const PLANNED: &[&str] = &[
+    "creds-capability-usage.yaml",
+    "file-monitoring.yaml",
+    "filename_monitoring.yaml",
+    "hardlink-observe.yaml",
+    "kprobe_commit_creds.yaml",
+    "list-syscalls.yaml",
+    "list-syscalls-generated.yaml",
+    "lsm_bprm_check.yaml",
+    "modules-nohost.yaml",
+    "openat_write.yaml",
+    "privileges-setuid-root.yaml",
+    "process-creds-installed.yaml",
+    "process-exec-elf-begin.yaml",
+    "restrict-symlink.yaml",
+    "security-socket-connect-block-others.yaml",
+    "security_bprm_check.yaml",
+    "security_inode_follow_link.yaml",
+    "symlink-observe.yaml",
+    "sys_clock_settime.yaml",
+    "sys_pivot_root.yaml",
+    "sys_ptrace.yaml",
+    "sys_setuid.yaml",
+    "tcp-connect-only-private-addrs.yaml",
+    "tcp-connect-with-selectors.yaml",
+    "tcp-connect.yaml",
+    "write.yaml",
+];
+
+/// Why others may be refused.
+const REASONS: &[&str] = &[
+    "not supported",
+    "this build",
+    "is not captured yet",
+    "this kernel's BTF has no function",
+    // `tty_write` of before Linux 5.10
+    "tty_write(struct kiocb",
+];
+
+#[test]
+fn users_policies_are_planned_or_refused_for_a_reason() {
+    let Some(machine) = described(ALL) else { return };
+    if !std::env::consts::ARCH.starts_with("x86_64") {
+        return println!("skipped: the features are those of x86-64");
+    }
+    let mut unexpected = String::new();
+    for file in ["intro", "field"].into_iter().flat_map(policies) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        // Templates are no policies.
+        let Ok(policy) = CheckedPolicy::read(name, &std::fs::read_to_string(&file).unwrap()) else {
+            continue;
+        };
+        match Plan::new(Arc::new(policy), &machine) {
+            Ok(plan) => {
+                let kinds: std::collections::BTreeSet<_> =
+                    plan.hooks.iter().map(|hook| hook.attachment.to_string()).collect();
+                let shown: Vec<_> = kinds.into_iter().take(4).collect();
+                println!("{name:45} {:4} hooks: {}", plan.hooks.len(), shown.join(", "));
+            }
+            Err(problems) => {
+                println!("{problems}");
+                let known = |problem: &policy::Problem| {
+                    REASONS.iter().any(|reason| problem.message.contains(reason))
+                };
+                let unknown = !problems.list.iter().all(known);
+                if unknown || PLANNED.contains(&name) {
+                    writeln!(unexpected, "{problems}").unwrap();
+                }
+            }
+        }
+    }
+    assert!(unexpected.is_empty(), "{unexpected}");
+}
