@@ -9,6 +9,10 @@ use kernel::btf::{Btf, Kind, TypeId};
 use policy::checked::{Hook, Place};
 use std::sync::Arc;
 
+/// Functions that do not come back to their caller, as the kernel marks them (`__noreturn`).
+const NEVER_RETURN: [&str; 5] =
+    ["do_exit", "do_group_exit", "make_task_dead", "kthread_exit", "kthread_complete_and_exit"];
+
 impl Planner<'_> {
     /// Hooks the function `name`, which stands at `place`.
     pub(super) fn function(&mut self, hook: &Hook, name: &str, place: &Place, missing: Missing) {
@@ -22,6 +26,12 @@ impl Planner<'_> {
             },
         };
         let wants = Wants::of(hook);
+        if wants.result && NEVER_RETURN.contains(&name) {
+            let message = format!(
+                "`{name}` never returns: remove `return` and `returnCopy`, which wait for that"
+            );
+            return self.error(place, message);
+        }
         let attached = match self.attach(name, id, wants) {
             Ok(attached) => attached,
             Err(message) => return self.error(place, message),
@@ -72,7 +82,7 @@ impl Planner<'_> {
         match attachment::kprobe(machine, name, wants) {
             Ok(()) => Ok((
                 Attachment::Kprobe { function, syscall: false },
-                format!("a kprobe, because there can be no trampoline: {why}"),
+                format!("a kprobe, for want of a trampoline: {why}"),
             )),
             Err(also) => Err(format!(
                 "`{name}` cannot be hooked on this kernel, neither by trampoline: {why}; nor by \
@@ -159,9 +169,11 @@ impl Planner<'_> {
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     // Names of very different length are not near, and there are a hundred thousand.
     let near = known.filter(|other| other.len().abs_diff(name.len()) <= 3);
-    let near = policy::did_you_mean(name, near)
-        .map(|near| format!("; the nearest name is `{near}`"))
-        .unwrap_or_default();
+    let near = match policy::did_you_mean(name, near) {
+        _ if name.starts_with("sys_") => "; for the system call write `syscall: true`".to_owned(),
+        Some(near) => format!("; the nearest name is `{near}`"),
+        None => String::new(),
+    };
     format!(
         ": it is misspelt, of another kernel version, of a module that is not loaded, or the compiler \
          put it into its callers{near}"

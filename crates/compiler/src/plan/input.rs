@@ -55,7 +55,7 @@ fn in_user_space(kind: TypeName) -> bool {
 pub(super) fn is_captured(kind: TypeName) -> bool {
     use TypeName as T;
     match kind {
-        T::BpfCmd => false,
+        _ if crate::value::of(kind).is_some() => true,
         T::String
         | T::CharBuf
         | T::Filename
@@ -117,6 +117,15 @@ impl Planner<'_> {
                 let (btf, id) = start;
                 let wanted = number(argument.kind);
                 let resolved = resolve::follow(&btf, id, &argument.resolve, wanted)?;
+                let object = matches!(resolved.shape, Shape::Object(_) | Shape::Text | Shape::Other);
+                let of_module = |hop: &kernel::btf::Hop| hop.ty.0 >= self.machine.btf.len();
+                if object && resolved.hops.last().is_some_and(of_module) {
+                    return Err(format!(
+                        "`{}` is `{}`, which only a module declares: this build captures numbers and \
+                         pointers of such types, not what is in place",
+                        resolved.text, resolved.ty
+                    ));
+                }
                 value.what = format!("`{}` of {}", resolved.text, value.what);
                 value.cited = format!("`{}`", resolved.ty);
                 value.shape = Some(resolved.shape.clone());

@@ -25,14 +25,13 @@ impl Planner<'_> {
         let function = format!("{PREFIX}{name}");
         let Some(id) = machine.btf.find(Kind::Func, &function) else {
             let known = machine.btf.list_funcs().filter_map(|(_, name)| name.strip_prefix(PREFIX));
-            let message = match policy::did_you_mean(name, known) {
-                Some(near) => {
+            let message = match (name.strip_prefix("security_"), policy::did_you_mean(name, known))
+            {
+                (Some(name), _) => format!("LSM hooks are named without prefix: write `{name}`"),
+                (None, Some(near)) => {
                     format!("this kernel has no LSM hook `{name}`: did you mean `{near}`?")
                 }
-                None => match name.strip_prefix("security_") {
-                    Some(name) => format!("LSM hooks are named without prefix: write `{name}`"),
-                    None => format!("this kernel has no LSM hook `{name}`"),
-                },
+                (None, None) => format!("this kernel has no LSM hook `{name}`"),
             };
             return self.error(&hook.place, message);
         };

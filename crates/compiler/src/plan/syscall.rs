@@ -137,6 +137,12 @@ impl Planner<'_> {
             let message = format!("this kernel has no system call `{name}`{hint}");
             return self.missing(place, missing, message);
         };
+        if Wants::of(hook).result && matches!(call.stem, "exit" | "exit_group") {
+            let message = format!(
+                "`{name}` never returns: remove `return` and `returnCopy`, which wait for that"
+            );
+            return self.missing(place, missing, message);
+        }
         let (attachment, reason) = match self.attach_syscall(&call, &function, id, hook) {
             Ok(attached) => attached,
             Err(message) => return self.error(place, message),
@@ -158,9 +164,10 @@ impl Planner<'_> {
         let machine = self.machine;
         let wants = Wants::of(hook);
         let name = function.to_owned();
-        let trampoline = attachment::trampoline(machine, function, id, wants)
-            .and_then(|id| self.takes_registers(id).map(|()| id));
-        let no_trampoline = match trampoline {
+        if let Some(id) = id {
+            self.takes_registers(id)?;
+        }
+        let no_trampoline = match attachment::trampoline(machine, function, id, wants) {
             Ok(id) => {
                 let attachment =
                     Attachment::Trampoline { function: name, id, parameters: 1, syscall: true };
@@ -170,8 +177,7 @@ impl Planner<'_> {
         };
         let no_kprobe = match attachment::kprobe(machine, function, wants) {
             Ok(()) => {
-                let reason =
-                    format!("a kprobe, because there can be no trampoline: {no_trampoline}");
+                let reason = format!("a kprobe, for want of a trampoline: {no_trampoline}");
                 return Ok((Attachment::Kprobe { function: name, syscall: true }, reason));
             }
             Err(why) => why,
@@ -183,8 +189,8 @@ impl Planner<'_> {
                 Ok(()) => {
                     let compat = call.abi.is_32bit();
                     let reason = format!(
-                        "by its number at sys_enter and sys_exit, because there can be neither a \
-                         trampoline: {no_trampoline}; nor a kprobe: {no_kprobe}"
+                        "by its number, for want of a trampoline: {no_trampoline}; and of a kprobe: \
+                         {no_kprobe}"
                     );
                     return Ok((Attachment::Syscall { number, compat }, reason));
                 }
@@ -205,7 +211,8 @@ impl Planner<'_> {
         match (prototype.params.len(), pointee.map(|to| btf.name(to))) {
             (1, Some("pt_regs")) => Ok(()),
             _ => Err(format!(
-                "it does not take the caller's registers (`{}`)",
+                "`{}` does not take the registers of a system call: write `syscall: false` to hook it as a \
+                 function",
                 btf.prototype_text(id)
             )),
         }

@@ -192,6 +192,7 @@ ffffffff81000000 T security_file_open
 ffffffff81000010 T tcp_connect
 ffffffff81000020 T __x64_sys_openat
 ffffffff81000030 T __x64_sys_getuid
+ffffffff81000038 T __x64_sys_exit_group
 ffffffff81000040 t untyped
 ffffffff81000050 t twice
 ffffffff81000060 t twice
@@ -244,15 +245,12 @@ impl Invented {
     pub(super) fn machine(&self, features: &[Feature]) -> Machine {
         let tracefs = Tracefs::at(&self.root);
         let file = |name: &str| Path::new(&self.root).join(name);
+        let functions =
+            Functions::listed(file("kallsyms"), file("blacklist"), Some(tracefs.clone()));
         Machine {
-            btf: Arc::new(types()),
-            features: kernel::features::Features::recorded(target(features)),
-            functions: Functions::listed(
-                file("kallsyms"),
-                file("blacklist"),
-                Some(tracefs.clone()),
-            ),
+            functions,
             tracefs: Some(tracefs),
+            ..Machine::recorded(Arc::new(types()), target(features))
         }
     }
 }

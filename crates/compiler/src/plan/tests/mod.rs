@@ -197,7 +197,6 @@ fn described(features: &[Feature]) -> Option<Machine> {
 
 /// Policies that must have a plan on every kernel with trampolines, kprobes and BPF LSM.
 const PLANNED: &[&str] = &[
-    "creds-capability-usage.yaml",
     "file-monitoring.yaml",
     "filename_monitoring.yaml",
     "hardlink-observe.yaml",
@@ -227,10 +226,12 @@ const PLANNED: &[&str] = &[
 
 /// Why others may be refused.
 const REASONS: &[&str] = &[
-    "not supported",
     "this build",
+    "the tracing file system is not mounted",
     "is not captured yet",
     "this kernel's BTF has no function",
+    // before Linux 6.9
+    "security_inode_copy_up_xattr(struct dentry *src, const char *name)",
     // `tty_write` of before Linux 5.10
     "tty_write(struct kiocb",
 ];
@@ -268,4 +269,20 @@ fn users_policies_are_planned_or_refused_for_a_reason() {
         }
     }
     assert!(unexpected.is_empty(), "{unexpected}");
+}
+
+#[test]
+fn the_introduction_needs_no_more_than_typed_tracepoints_for_system_calls() {
+    let Some(machine) = described(&[Feature::TpBtf]) else { return };
+    let Some(file) =
+        policies("intro").into_iter().find(|file| file.ends_with("restrict-symlink.yaml"))
+    else {
+        return;
+    };
+    let policy = CheckedPolicy::read("p", &std::fs::read_to_string(file).unwrap()).unwrap();
+    let plan = Plan::new(Arc::new(policy), &machine).unwrap();
+    let hook = &plan.hooks[0];
+    assert_eq!(hook.attachment, Attachment::Syscall { number: 266, compat: false });
+    assert_eq!(hook.event, EventKind::Kprobe { function: "__x64_sys_symlinkat".to_owned() });
+    assert!(!hook.attachment.is_compat() && !hook.at_return());
 }
