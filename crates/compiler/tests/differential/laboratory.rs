@@ -1,19 +1,20 @@
 //! Where a hook is tried: the verdict of its program beside that of the evaluator.
 
-use crate::given::Call;
 use crate::harness::Harness;
-use crate::hook::Hook;
+use crate::real::Given;
 use compiler::observed::Observed;
 use compiler::plan::{Attachment, EventKind, HookPlan, Input, Source};
-use compiler::trial::{self, Trial, Trials};
-use policy::CheckedPolicy;
-use policy::checked::{self, Argument};
-use policy::evaluate::{Event, Selectors, Value};
+use compiler::trial::{Trial, Trials};
+use policy::checked::{Argument, Hook};
+use policy::evaluate::Selectors;
+use policy::evaluate::generate::Call;
+use policy::{CheckedPolicy, Problems};
+use std::fmt;
 use std::sync::Arc;
 
 pub(crate) struct Laboratory {
-    harness: Harness,
     trials: Trials,
+    _harness: Harness,
 }
 
 /// What went wrong with a hook.
@@ -21,7 +22,7 @@ pub(crate) struct Laboratory {
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     /// The call that it went wrong with.
-    pub(crate) call: Option<Call>,
+    pub(crate) given: Option<Given>,
     text: String,
 }
 
@@ -42,15 +43,23 @@ pub(crate) enum Kind {
 type Verdict = Option<(Option<usize>, Vec<Option<Observed>>, Option<Observed>)>;
 
 impl Failure {
-    fn new(kind: Kind, text: impl ToString) -> Self {
-        Self { kind, call: None, text: text.to_string() }
+    fn new(kind: Kind, given: Option<&Given>, text: impl ToString) -> Self {
+        Self { kind, given: given.cloned(), text: text.to_string() }
     }
+}
 
-    /// For the one who has to find out why.
-    pub(crate) fn show(&self, hook: &Hook) -> String {
-        let call = self.call.as_ref().map_or(String::new(), |call| format!("{call:?}\n"));
-        format!("{:?}\n{}{call}{}", self.kind, hook.yaml(), self.text)
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(given) = &self.given {
+            writeln!(f, "{given:?}")?;
+        }
+        write!(f, "{:?}: {}", self.kind, self.text)
     }
+}
+
+/// Reads and checks a policy.
+pub(crate) fn read(yaml: &str) -> Result<CheckedPolicy, Problems> {
+    CheckedPolicy::read("random.yaml", yaml)
 }
 
 impl Laboratory {
@@ -58,66 +67,59 @@ impl Laboratory {
     pub(crate) fn new() -> Option<Self> {
         let harness = Harness::new()?;
         let trials = Trials::new(harness.machine.clone(), &harness.base).unwrap();
-        Some(Self { harness, trials })
+        Some(Self { trials, _harness: harness })
     }
 
-    /// Tries a hook on calls; gives how many of them matched.
-    pub(crate) fn check(&mut self, hook: &Hook, calls: &[Call]) -> Result<usize, Failure> {
-        let yaml = hook.yaml();
-        let policy = CheckedPolicy::read("random.yaml", &yaml)
-            .map_err(|problems| Failure::new(Kind::Policy, problems))?;
+    /// Tries the one hook of a policy; gives how many of the calls matched, unless an
+    /// operator is not compiled yet.
+    pub(crate) fn check(
+        &mut self,
+        yaml: &str,
+        call: &Call,
+        calls: &[Given],
+    ) -> Result<Option<usize>, Failure> {
+        let policy = read(yaml).map_err(|problems| Failure::new(Kind::Policy, None, problems))?;
         let policy = Arc::new(policy);
-        let plan = plan(&policy.hooks[0]);
-        let mut trial = self
-            .trials
-            .load(&policy, &plan)
-            .map_err(|error| Failure::new(Kind::Program, explain(&error)))?;
+        let hook = &policy.hooks[0];
+        let mut trial = match self.trials.load(&policy, &plan(hook)) {
+            Ok(trial) => trial,
+            Err(compiler::Error::Unsupported(_)) => return Ok(None),
+            Err(error) => return Err(Failure::new(Kind::Program, calls.first(), explain(&error))),
+        };
+        let selectors = Selectors::new(&hook.selectors, &policy.lists, |_| None).unwrap();
         let mut matched = 0;
-        for call in calls {
-            let said = self.try_one(&mut trial, call).map_err(|error| Failure {
-                call: Some(call.clone()),
-                ..Failure::new(Kind::Run, error)
-            })?;
-            let expected = expected(&policy, hook, call);
+        for given in calls {
+            let said = self
+                .said(&mut trial, call, given)
+                .map_err(|error| Failure::new(Kind::Run, Some(given), error))?;
+            let (args, returned) = given.captured(call);
+            let expected = selectors.evaluate(&given.event);
+            let expected = expected.map(|matched| (matched.selector, args, returned));
             if said != expected {
                 let text = format!(
                     "the evaluator says {expected:?}\nthe program says   {said:?}\n{}",
                     trial.disassembly().unwrap()
                 );
-                return Err(Failure { kind: Kind::Verdict, call: Some(call.clone()), text });
+                return Err(Failure::new(Kind::Verdict, Some(given), text));
             }
             matched += usize::from(said.is_some());
         }
-        Ok(matched)
+        Ok(Some(matched))
     }
 
-    fn try_one(&mut self, trial: &mut Trial, call: &Call) -> Result<Verdict, compiler::Error> {
+    fn said(
+        &mut self,
+        trial: &mut Trial,
+        call: &Call,
+        given: &Given,
+    ) -> Result<Verdict, compiler::Error> {
         let mut memory = Vec::new();
-        let mut arguments = [0; trial::ARGUMENTS];
-        for (word, given) in arguments.iter_mut().zip(&call.args) {
-            *word = given.word(&mut memory);
-        }
-        let call = trial::Call { arguments, returned: call.returned };
-        let seen = self.trials.run(trial, &call)?;
+        let seen = self.trials.run(trial, &given.call(call, &mut memory))?;
         Ok(seen.map(|seen| {
             assert_eq!(seen.process.pid, std::process::id());
             (seen.selector, seen.args, seen.returned)
         }))
     }
-}
-
-/// What the evaluator says, and what is to be captured.
-fn expected(policy: &CheckedPolicy, hook: &Hook, call: &Call) -> Verdict {
-    let values = hook.args.iter().zip(&call.args);
-    let (args, observed): (Vec<Value>, Vec<_>) =
-        values.map(|(arg, given)| given.expected(arg.kind)).unzip();
-    let returned =
-        hook.returned.map(|kind| crate::given::Given::Word(call.returned).expected(kind));
-    let (returned, seen) = returned.map_or((None, None), |(value, seen)| (Some(value), seen));
-    let event = Event { args, returned, ..Event::default() };
-    let selectors = &policy.hooks[0].selectors;
-    let selectors = Selectors::new(selectors, &policy.lists, |_| None).unwrap();
-    selectors.evaluate(&event).map(|matched| (matched.selector, observed, seen))
 }
 
 /// The whole of an error, the verifier's last words included.
@@ -132,7 +134,7 @@ fn explain(error: &compiler::Error) -> String {
 }
 
 /// The hook on a function of which only the policy says what its arguments are.
-fn plan(hook: &checked::Hook) -> HookPlan {
+fn plan(hook: &Hook) -> HookPlan {
     let input = |argument: &Argument, source| Input {
         place: argument.place.clone(),
         kind: argument.kind,

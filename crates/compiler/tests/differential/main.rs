@@ -1,33 +1,30 @@
 //! Random policies on random calls: the program in the kernel and the reference evaluator agree on
 //! which selector matches, and what is captured is what was given.
 //!
-//! - `DIFFERENTIAL_SEED`: where to begin, a number; the same one makes the same policies and calls
-//! - `DIFFERENTIAL_CASES`: how many calls to try; without it as many as fit into half a minute
-//! - `DIFFERENTIAL_TYPES`: types of values to look at only, separated by commas
+//! - `DIFFERENTIAL_SEED`: the seed of the first policy; the same one makes the same policies and calls
+//! - `DIFFERENTIAL_CASES`: how many calls to try; without it as many as fit into the time
+//! - `DIFFERENTIAL_TYPES`: the only types of arguments to try, separated by commas
 //!
 //! What fails is made as small as it can be before it is shown.
 
 #![allow(clippy::unwrap_used)]
 
-mod choices;
-mod generate;
-mod given;
 #[path = "../harness/mod.rs"]
 mod harness;
-mod hook;
 mod laboratory;
+mod real;
 mod regressions;
-mod shrink;
 
-use choices::Choices;
-use generate::Wanted;
-use laboratory::Laboratory;
+use laboratory::{Failure, Laboratory};
+use policy::document::TypeName;
+use policy::evaluate::generate::{Call, Draft, Generator};
+use real::{Given, Words};
 use std::time::{Duration, Instant};
 
 /// Calls that each policy is tried on.
 const CALLS: usize = 60;
 /// Calls to try in all, unless told otherwise.
-const CASES: usize = 60_000;
+const CASES: usize = 100_000;
 /// How long to go on, unless told otherwise.
 const TIME: Duration = Duration::from_secs(30);
 /// Policies that are tried however long that takes.
@@ -38,36 +35,93 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
+/// The types that can be made up.
+fn kinds() -> Vec<TypeName> {
+    let only = std::env::var("DIFFERENTIAL_TYPES").ok();
+    let wanted = |kind: &&TypeName| {
+        only.as_ref().is_none_or(|only| only.split(',').any(|one| one == kind.name()))
+    };
+    real::KINDS.iter().filter(wanted).copied().collect()
+}
+
+/// A function with some of the types.
+fn call(words: &mut Words, kinds: &[TypeName]) -> Call {
+    let numbers: Vec<TypeName> =
+        kinds.iter().copied().filter(|kind| real::is_number(*kind)).collect();
+    let args = (0..1 + words.below(4)).map(|_| words.of(kinds)).collect();
+    let returned = (!numbers.is_empty() && words.below(3) == 0).then(|| words.of(&numbers));
+    Call { hook: "kprobes: [{call: tried, syscall: false".to_owned(), args, returned }
+}
+
 #[test]
 fn random_policies_mean_what_the_evaluator_says() {
     let Some(mut laboratory) = Laboratory::new() else { return };
-    let seed = number("DIFFERENTIAL_SEED").unwrap_or(0);
+    let first = number("DIFFERENTIAL_SEED").unwrap_or(0);
     let cases = number("DIFFERENTIAL_CASES");
     let policies = cases.map_or(CASES, |cases| cases as usize).div_ceil(CALLS);
-    let wanted = Wanted::from_environment();
+    let kinds = kinds();
     let start = Instant::now();
-    let (mut tried, mut matched) = (0, 0);
-    for number in 0..policies {
-        if cases.is_none() && number >= LEAST && start.elapsed() > TIME {
+    let (mut tried, mut matched, mut skipped) = (0, 0, 0);
+    for index in 0..policies {
+        if cases.is_none() && index >= LEAST && start.elapsed() > TIME {
             break;
         }
         // Each policy has a seed of its own, so that one can be tried alone.
-        let seed = seed.wrapping_add(number as u64);
-        let mut choices = Choices::new(seed);
-        let hook = generate::hook(&mut choices, &wanted);
-        let calls: Vec<_> = (0..CALLS).map(|_| generate::call(&mut choices, &hook)).collect();
-        match laboratory.check(&hook, &calls) {
-            Ok(matches) => {
+        let seed = first.wrapping_add(index as u64);
+        let (mut words, mut generator) = (Words::new(seed), Generator::new(seed));
+        let call = call(&mut words, &kinds);
+        let draft = generator.policy(&call);
+        let hook = laboratory::read(&draft.to_string()).unwrap();
+        let calls: Vec<Given> = (0..CALLS)
+            .map(|_| Given::new(&mut words, &call, generator.event(&hook.hooks[0])))
+            .collect();
+        match laboratory.check(&draft.to_string(), &call, &calls) {
+            Ok(None) => skipped += 1,
+            Ok(Some(matches)) => {
                 tried += calls.len();
                 matched += matches;
             }
             Err(failure) => {
-                let (hook, failure) = shrink::shrink(&mut laboratory, hook, failure);
-                panic!("DIFFERENTIAL_SEED={seed} DIFFERENTIAL_CASES=1:\n{}", failure.show(&hook));
+                let (draft, failure) = shrink(&mut laboratory, &call, draft, failure);
+                panic!("DIFFERENTIAL_SEED={seed} DIFFERENTIAL_CASES=1:\n{draft}\n{failure}");
             }
         }
     }
-    eprintln!("{tried} cases, {matched} of them matches, in {:.1?}", start.elapsed());
+    eprintln!(
+        "{tried} cases, {matched} of them matches, {skipped} policies skipped, in {:.1?}",
+        start.elapsed()
+    );
     // Neither all nor none: else nothing is compared.
     assert!(matched > tried / 20 && matched < tried - tried / 20, "{matched} of {tried} match");
+}
+
+/// The smallest policy and call that were found to fail in the same way.
+fn shrink(
+    laboratory: &mut Laboratory,
+    call: &Call,
+    draft: Draft,
+    mut failure: Failure,
+) -> (Draft, Failure) {
+    let kind = failure.kind;
+    let mut fails = |draft: &Draft, given: &[Given]| {
+        let checked = laboratory.check(&draft.to_string(), call, given);
+        checked.err().filter(|failure| failure.kind == kind)
+    };
+    let given: Vec<Given> = failure.given.iter().cloned().collect();
+    let draft = draft.shrink(|draft| match fails(draft, &given) {
+        Some(smaller) => {
+            failure = smaller;
+            true
+        }
+        None => false,
+    });
+    'smaller: loop {
+        for given in failure.given.iter().flat_map(Given::smaller) {
+            if let Some(smaller) = fails(&draft, &[given]) {
+                failure = smaller;
+                continue 'smaller;
+            }
+        }
+        return (draft, failure);
+    }
 }

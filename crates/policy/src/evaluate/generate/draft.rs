@@ -66,8 +66,11 @@ pub(super) fn draw(
     let subjects: Vec<usize> = (0..call.args.len())
         .filter(|position| !call.args[*position].kind().operators().is_empty())
         .collect();
-    let selectors = (0..random.below(5)).map(|_| {
-        let filters = if subjects.is_empty() { 0 } else { random.below(4) };
+    // What matches always is soon tried out.
+    let count = if random.once_in(16) { 0 } else { 1 + random.below(4) };
+    let selectors = (0..count).map(|_| {
+        let none = subjects.is_empty() || random.once_in(12);
+        let filters = if none { 0 } else { 1 + random.below(3) };
         let args = (0..filters).map(|_| {
             let position = random.pick_or(&subjects, 0);
             filter::draw(random, &call.args, position)

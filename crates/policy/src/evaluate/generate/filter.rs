@@ -129,9 +129,11 @@ fn number(random: &mut Random, width: Width, operator: Operator) -> String {
 
 /// Text over few different bytes, so that values have parts in common; sometimes long.
 pub(super) fn text(random: &mut Random) -> String {
-    let length = match random.below(16) {
+    let length = match random.below(32) {
+        // About the longest text that is captured.
+        0 if random.once_in(4) => 4094 + random.below(4),
         0 => 250 + random.below(60),
-        1..=3 => 8 + random.below(30),
+        1..=7 => 6 + random.below(30),
         _ => 1 + random.below(6),
     };
     let letters = ['a', 'b', 'A', '/', '.'];
