@@ -119,6 +119,7 @@ fn child() {
     ];
     let request = config::load(arguments.map(Into::into), [], &[]).unwrap();
     let Request::Run(loaded) = request else { panic!("{request:?}") };
+    agent::logging::start(&loaded.config.log).unwrap();
     let load = |_: &config::Config| Ok(Box::new(TwoEvents::default()) as Box<dyn Source>);
     match agent::run::run(*loaded, &dir.join("run"), load) {
         Ok(()) => std::process::exit(0),
@@ -278,7 +279,7 @@ fn policies_of_files_are_loaded_and_bad_ones_told() {
     let mut agent = Agent::start(dir.path(), &[]);
     until(|| stderr(dir.path()).contains("Tetragon is ready"));
     let log = stderr(dir.path());
-    let told = "1-bad.yaml:4:18 spec.kprobes[0].cal: unknown field `cal`";
+    let told = "1-bad.yaml:4:19 spec.kprobes[0].cal: unknown field `cal`";
     assert!(log.contains(told), "{log}");
     assert!(log.contains("loaded=1 failed=1"), "{log}");
     agent.signal(Signal::TERM);

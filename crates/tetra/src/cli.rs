@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Command as Clap, CommandFactory, FromArgMatches, Par
 
 use crate::duration;
 use crate::getevents;
+use crate::tracingpolicy;
 
 /// Talk to the agent: watch events, ask for its state, see what the kernel can do.
 #[derive(Debug, Parser)]
@@ -102,6 +103,9 @@ pub(crate) enum Command {
     },
     /// Print whether the agent is healthy
     Status,
+    /// Manage tracing policies
+    #[command(visible_alias = "tp", subcommand)]
+    Tracingpolicy(Box<tracingpolicy::Policy>),
     /// Print the version
     Version {
         /// Also that of the agent
@@ -149,6 +153,8 @@ pub(crate) enum Loglevel {
 pub(crate) enum Probe {
     /// Print the settings that the kernel was built with
     Config,
+    /// Print what the kernel can do as JSON, to compile policies for it elsewhere
+    Record,
 }
 
 fn log_level(text: &str) -> Result<LogLevel, String> {

@@ -44,6 +44,10 @@ pub(crate) enum Error {
     #[error("cannot write the answer as JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("{0}")]
+    Policy(String),
+    #[error("cannot read the policy {path}: {cause}")]
+    PolicyFile { path: PathBuf, cause: io::Error },
+    #[error("{0}")]
     Kernel(String),
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),

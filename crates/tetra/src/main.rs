@@ -15,6 +15,7 @@ mod output;
 mod probe;
 mod server;
 mod status;
+mod tracingpolicy;
 mod version;
 
 use std::process::ExitCode;
@@ -64,8 +65,10 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
         Command::Loglevel(Loglevel::Get) => loglevel::get(&server()?).await?,
         Command::Loglevel(Loglevel::Set { level }) => loglevel::set(&server()?, level).await?,
         Command::Probe { what: Some(Probe::Config), .. } => probe::config()?,
+        Command::Probe { what: Some(Probe::Record), .. } => probe::record()?,
         Command::Probe { what: None, why } => probe::features(why)?,
         Command::Status => status::run(&server()?).await?,
+        Command::Tracingpolicy(command) => tracingpolicy::run(server, &command).await?,
         Command::Version { server: ask, build } => {
             let server = if ask { Some(server()?) } else { None };
             version::run(server.as_ref(), build).await?

@@ -30,16 +30,25 @@ const OPTIONS: [&str; 15] = [
     "SECURITY",
 ];
 
-/// `name: true` or `name: false` for each feature. What could not be found out counts as false; with
-/// `why`, each false one is followed by its reason, behind ` # `.
-pub(crate) fn features(why: bool) -> Result<String, Error> {
+/// Everything that is known of the features, as [`kernel::features::Target`] is read.
+pub(crate) fn record() -> Result<String, Error> {
+    Ok(serde_json::to_string_pretty(&running()?.record())? + "\n")
+}
+
+fn running() -> Result<Features, Error> {
     let failed = |cause: &dyn std::fmt::Display| Error::Kernel(cause.to_string());
     let mine = capability::effective().map_err(|cause| failed(&cause))?;
     if !mine.contains(Capabilities::SYS_ADMIN) {
         complain("Warning: without CAP_SYS_ADMIN most of this cannot be found out: run as root");
     }
     let btf = Btf::from_file(KERNEL_BTF).map_err(|cause| failed(&cause))?;
-    Ok(feature_lines(&Features::running(Arc::new(btf)).compat(), why))
+    Ok(Features::running(Arc::new(btf)))
+}
+
+/// `name: true` or `name: false` for each feature. What could not be found out counts as false; with
+/// `why`, each false one is followed by its reason, behind ` # `.
+pub(crate) fn features(why: bool) -> Result<String, Error> {
+    Ok(feature_lines(&running()?.compat(), why))
 }
 
 fn feature_lines(features: &[(&str, Probe)], why: bool) -> String {

@@ -31,7 +31,7 @@ pub enum Body {
     /// An exit: the process, if it is known, and the kernel's exit code.
     Exit(Option<Box<wire::Process>>, u32),
     /// What a policy saw, and the thread in which it did.
-    Hit(Box<Hit>, u32),
+    Hit(Hit, u32),
 }
 
 /// An event under way.

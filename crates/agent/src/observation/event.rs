@@ -13,11 +13,11 @@ use crate::procfs::HostNamespaces;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Hit {
     /// Of a function.
-    Kprobe(wire::ProcessKprobe),
+    Kprobe(Box<wire::ProcessKprobe>),
     /// Of a tracepoint.
-    Tracepoint(wire::ProcessTracepoint),
+    Tracepoint(Box<wire::ProcessTracepoint>),
     /// Of an LSM hook.
-    Lsm(wire::ProcessLsm),
+    Lsm(Box<wire::ProcessLsm>),
 }
 
 /// What the policy asked to be told. `host` is what credentials are compared with.
@@ -39,7 +39,7 @@ pub fn event(observation: Observation, host: &HostNamespaces) -> Hit {
             );
             let unlabelled = Arguments { host, labels: false };
             let result = hook.returned.as_ref().zip(returned);
-            Hit::Kprobe(wire::ProcessKprobe {
+            Hit::Kprobe(Box::new(wire::ProcessKprobe {
                 function_name: function.clone(),
                 args,
                 data: arguments.list(&hook.data, data),
@@ -50,19 +50,21 @@ pub fn event(observation: Observation, host: &HostNamespaces) -> Hit {
                 message,
                 tags,
                 ..wire::ProcessKprobe::default()
-            })
+            }))
         }
-        EventKind::Tracepoint { subsystem, event } => Hit::Tracepoint(wire::ProcessTracepoint {
-            subsys: subsystem.clone(),
-            event: event.clone(),
-            args,
-            action: action as i32,
-            policy_name,
-            message,
-            tags,
-            ..wire::ProcessTracepoint::default()
-        }),
-        EventKind::Lsm { hook } => Hit::Lsm(wire::ProcessLsm {
+        EventKind::Tracepoint { subsystem, event } => {
+            Hit::Tracepoint(Box::new(wire::ProcessTracepoint {
+                subsys: subsystem.clone(),
+                event: event.clone(),
+                args,
+                action: action as i32,
+                policy_name,
+                message,
+                tags,
+                ..wire::ProcessTracepoint::default()
+            }))
+        }
+        EventKind::Lsm { hook } => Hit::Lsm(Box::new(wire::ProcessLsm {
             function_name: hook.clone(),
             args,
             action: action as i32,
@@ -70,7 +72,7 @@ pub fn event(observation: Observation, host: &HostNamespaces) -> Hit {
             message,
             tags,
             ..wire::ProcessLsm::default()
-        }),
+        })),
     }
 }
 
@@ -85,16 +87,16 @@ impl Hit {
         let process = Some(process);
         match self {
             Self::Kprobe(event) => {
-                Event::ProcessKprobe(wire::ProcessKprobe { process, parent, ancestors, ..event })
+                Event::ProcessKprobe(wire::ProcessKprobe { process, parent, ancestors, ..*event })
             }
             Self::Tracepoint(event) => Event::ProcessTracepoint(wire::ProcessTracepoint {
                 process,
                 parent,
                 ancestors,
-                ..event
+                ..*event
             }),
             Self::Lsm(event) => {
-                Event::ProcessLsm(wire::ProcessLsm { process, parent, ancestors, ..event })
+                Event::ProcessLsm(wire::ProcessLsm { process, parent, ancestors, ..*event })
             }
         }
     }
@@ -146,7 +148,7 @@ mod tests {
             tags: vec!["one".into(), "two".into()],
             ..wire::ProcessKprobe::default()
         };
-        assert_eq!(event, expected);
+        assert_eq!(*event, expected);
     }
 
     #[test]
@@ -165,7 +167,7 @@ mod tests {
             tags: vec!["one".into(), "two".into()],
             ..wire::ProcessTracepoint::default()
         };
-        assert_eq!(event, expected);
+        assert_eq!(*event, expected);
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Pipeline {
         let time = self.clock.monotonic(observation.time);
         let hit = observation::event(observation, &self.config.host);
         let parent = self.table.get(process).map_or(process, |entry| entry.parent);
-        self.send(Pending { process, parent, body: Body::Hit(Box::new(hit), tid), time });
+        self.send(Pending { process, parent, body: Body::Hit(hit, tid), time });
     }
 
     /// Counts a record of the ring of observations that cannot be read.

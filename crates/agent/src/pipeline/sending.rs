@@ -204,7 +204,7 @@ impl Pipeline {
         self.config.ancestors
             && match body {
                 Body::Exec(_) | Body::Exit(..) => true,
-                Body::Hit(hit, _) => match **hit {
+                Body::Hit(hit, _) => match hit {
                     Hit::Kprobe(_) => of.kprobe,
                     Hit::Tracepoint(_) => of.tracepoint,
                     Hit::Lsm(_) => of.lsm,

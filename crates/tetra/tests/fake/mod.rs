@@ -40,6 +40,11 @@ pub struct State {
     pub refuse: u32,
     pub requests: Vec<GetEventsRequest>,
     pub debug_requests: Vec<GetDebugRequest>,
+    pub policies: Vec<TracingPolicyStatus>,
+    pub added: Vec<AddTracingPolicyRequest>,
+    pub deleted: Vec<DeleteTracingPolicyRequest>,
+    /// What calls that change policies are answered with, if they fail.
+    pub refusal: Option<Status>,
 }
 
 #[derive(Clone)]
@@ -141,21 +146,28 @@ impl FineGuidanceSensors for Agent {
 
     async fn add_tracing_policy(
         &self,
-        _: Request<AddTracingPolicyRequest>,
+        request: Request<AddTracingPolicyRequest>,
     ) -> Answer<AddTracingPolicyResponse> {
-        Err(Status::unimplemented("fake"))
+        let mut state = self.0.lock().unwrap();
+        state.added.push(request.into_inner());
+        state.refusal.clone().map_or(Ok(Response::new(AddTracingPolicyResponse {})), Err)
     }
     async fn delete_tracing_policy(
         &self,
-        _: Request<DeleteTracingPolicyRequest>,
+        request: Request<DeleteTracingPolicyRequest>,
     ) -> Answer<DeleteTracingPolicyResponse> {
-        Err(Status::unimplemented("fake"))
+        let mut state = self.0.lock().unwrap();
+        state.deleted.push(request.into_inner());
+        state.refusal.clone().map_or(Ok(Response::new(DeleteTracingPolicyResponse {})), Err)
     }
     async fn list_tracing_policies(
         &self,
-        _: Request<ListTracingPoliciesRequest>,
+        request: Request<ListTracingPoliciesRequest>,
     ) -> Answer<ListTracingPoliciesResponse> {
-        Err(Status::unimplemented("fake"))
+        let domain = request.into_inner().domain;
+        let mut policies = self.0.lock().unwrap().policies.clone();
+        policies.retain(|policy| domain.is_empty() || policy.domain == domain);
+        Ok(Response::new(ListTracingPoliciesResponse { policies }))
     }
     async fn configure_tracing_policy(
         &self,
@@ -191,7 +203,7 @@ impl FineGuidanceSensors for Agent {
         Err(Status::unimplemented("fake"))
     }
     async fn list_domains(&self, _: Request<ListDomainsRequest>) -> Answer<ListDomainsResponse> {
-        Err(Status::unimplemented("fake"))
+        Ok(Response::new(ListDomainsResponse { domains: vec!["grpc".into(), "static".into()] }))
     }
     async fn runtime_hook(&self, _: Request<RuntimeHookRequest>) -> Answer<RuntimeHookResponse> {
         Err(Status::unimplemented("fake"))
