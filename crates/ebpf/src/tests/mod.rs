@@ -5,3 +5,4 @@ mod generate;
 mod interpret;
 mod machine;
 mod random;
+mod template;
