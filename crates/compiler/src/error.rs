@@ -23,6 +23,12 @@ pub enum Error {
     /// Something that a plan may ask for and that is not compiled.
     #[error("not compiled: {0}")]
     Unsupported(String),
+    /// More selectors than there are bits for.
+    #[error("{0} selectors on a hook that waits for its return: 64 is the most")]
+    TooManySelectors(usize),
+    /// More buffers than are remembered from entry to return.
+    #[error("{0} arguments with returnCopy: 6 is the most")]
+    TooManyBuffers(usize),
     /// More programs than the control map has slots for.
     #[error("there are too many programs: {} is the most", crate::emit::map::control::PROGRAMS)]
     TooManyPrograms,

@@ -35,10 +35,10 @@ pub(crate) mod call {
     pub(crate) const KEY_SIZE: i16 = 16;
     /// Value: when it began (u64).
     pub(crate) const TIME: i16 = 0;
-    /// Value: 1 + the selector that matched, 0 for none (u32).
-    pub(crate) const SELECTOR: i16 = 8;
-    /// Value: padding.
-    pub(crate) const PAD: i16 = 12;
+    /// Value: selectors whose entry part holds, bit n for selector n (u64).
+    pub(crate) const HOLDING: i16 = 8;
+    /// Selectors of such a hook, at most.
+    pub(crate) const SELECTORS: usize = 64;
     /// Value: addresses to read when it returns (u64 each).
     pub(crate) const BUFFERS: i16 = 16;
     /// How many addresses there are.

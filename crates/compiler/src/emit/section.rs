@@ -8,7 +8,7 @@ use super::record::Position;
 use super::{Context, Emitter, map};
 use crate::plan::{Attachment, HookPlan};
 use crate::{Error, filter, helper, test};
-use ebpf::{Block, Cond, Operand, Size, Value};
+use ebpf::{Block, Cond, Size, Value};
 use policy::checked::{CheckedPolicy, Filter, FilterTest, Selector, Subject};
 use std::sync::Arc;
 
@@ -52,29 +52,75 @@ impl Emitter<'_> {
             let leave = self.leave;
             filter::workloads(self, &section.policy.scope, leave)?;
         }
-        if hook.selectors.is_empty() {
-            return self.matched(section, None);
-        }
         // A text that several selectors ask about is read once.
         let filters = hook.selectors.iter().flat_map(|selector| &selector.filters);
         let texts: Vec<Position> = filters.filter_map(position).collect();
         self.declare_texts(texts.into_iter().filter(|position| {
             position.input(hook).is_some_and(|input| crate::test::reads_text(input))
         }));
+        let selector = match section.role {
+            _ if hook.selectors.is_empty() => self.b.iconst(0),
+            Role::Entry => self.holding(hook)?,
+            Role::Whole | Role::Return => self.first(hook)?,
+        };
+        self.matched(section, selector)
+    }
+
+    /// Goes on with 1 + the first selector all of whose filters hold; leaves when there is none.
+    fn first(&mut self, hook: &HookPlan) -> Result<Value, Error> {
+        let found = self.b.create_block();
+        let code = self.b.append_param(found);
         for (index, selector) in hook.selectors.iter().enumerate() {
             let next = self.b.create_block();
             self.at(&selector.place);
             self.process_filters(selector, next)?;
             self.value_filters(&selector.filters, hook, next)?;
-            if section.role == Role::Whole && hook.returned.is_some() {
+            if hook.returned.is_some() {
                 self.value_filters(&selector.return_filters, hook, next)?;
             }
-            self.matched(section, Some(index))?;
+            let matched = self.b.iconst(index as i64 + 1);
+            self.b.jump(found, &[matched]);
             self.b.switch_to(next);
         }
         let leave = self.leave;
         self.b.jump(leave, &[]);
-        Ok(())
+        self.b.switch_to(found);
+        Ok(code)
+    }
+
+    /// Goes on with the set of selectors (bit n for selector n) of which one will match, whatever the
+    /// call returns or depending on it; leaves when there is none. Behind one that does not look at
+    /// what is returned, none is asked.
+    fn holding(&mut self, hook: &HookPlan) -> Result<Value, Error> {
+        if hook.selectors.len() > map::call::SELECTORS {
+            return Err(Error::TooManySelectors(hook.selectors.len()));
+        }
+        let found = self.b.create_block();
+        let set = self.b.append_param(found);
+        let holding = self.b.var();
+        let none = self.b.iconst(0);
+        self.b.def(holding, none);
+        for (index, selector) in hook.selectors.iter().enumerate() {
+            let next = self.b.create_block();
+            self.at(&selector.place);
+            self.process_filters(selector, next)?;
+            self.value_filters(&selector.filters, hook, next)?;
+            let before = self.b.get(holding);
+            let bit = self.b.iconst(1 << index);
+            let with = self.b.or(before, bit);
+            self.b.def(holding, with);
+            if selector.return_filters.is_empty() {
+                self.b.jump(found, &[with]);
+            } else {
+                self.b.jump(next, &[]);
+            }
+            self.b.switch_to(next);
+        }
+        let all = self.b.get(holding);
+        let leave = self.leave;
+        self.b.branch(Cond::Ne, all, 0, found, &[all], leave, &[]);
+        self.b.switch_to(found);
+        Ok(set)
     }
 
     /// Filters by the process, from cheap to dear; goes to `otherwise` unless all hold.
@@ -147,10 +193,10 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// A selector has matched, or there is none.
-    fn matched(&mut self, section: &Section, selector: Option<usize>) -> Result<(), Error> {
+    /// A selector has matched, or there is none. `selector`: what [`Self::first`] or
+    /// [`Self::holding`] gave; 0 without selectors.
+    fn matched(&mut self, section: &Section, selector: Value) -> Result<(), Error> {
         let hook = section.hook.clone();
-        let code = selector.map_or(0, |index| index as i32 + 1);
         let now = self.now();
         for (index, input) in hook.args.iter().enumerate() {
             if !(input.return_copy && section.role == Role::Entry) {
@@ -162,27 +208,38 @@ impl Emitter<'_> {
             self.at(&input.place);
             self.capture(Position::Data(index), input)?;
         }
-        if section.role == Role::Entry {
-            self.await_return(section, code, now)?;
-        } else if let Some(input) = &hook.returned {
-            self.capture(Position::Returned, input)?;
-        }
         self.at(&hook.place);
-        self.send(section.number, code, now, None)?;
+        if section.role == Role::Entry {
+            self.await_return(section, selector, now)?;
+            // Which selector it is, says the return.
+            self.send(section.number, 0, now, None)?;
+        } else {
+            if let Some(input) = &hook.returned {
+                self.capture(Position::Returned, input)?;
+            }
+            self.send(section.number, selector, now, None)?;
+        }
         let leave = self.leave;
         self.b.jump(leave, &[]);
         Ok(())
     }
 
     /// Notes the call, so that its return is seen.
-    fn await_return(&mut self, section: &Section, selector: i32, now: Value) -> Result<(), Error> {
+    fn await_return(
+        &mut self,
+        section: &Section,
+        selectors: Value,
+        now: Value,
+    ) -> Result<(), Error> {
         use map::call;
         let value = self.b.slot(call::VALUE_SIZE as u32, 8);
         self.b.slot_store(Size::U64, value, call::TIME, now);
-        self.b.slot_store(Size::U32, value, call::SELECTOR, selector);
-        self.b.slot_store(Size::U32, value, call::PAD, 0);
+        self.b.slot_store(Size::U64, value, call::HOLDING, selectors);
         let buffers: Vec<_> =
             section.hook.args.iter().filter(|input| input.return_copy).cloned().collect();
+        if buffers.len() > call::BUFFER_COUNT {
+            return Err(Error::TooManyBuffers(buffers.len()));
+        }
         for index in 0..call::BUFFER_COUNT {
             let address = match buffers.get(index) {
                 Some(input) => self.source(&input.source)?.value,
@@ -247,7 +304,7 @@ impl Emitter<'_> {
         let noted = self.b.call(helper::MAP_LOOKUP_ELEM, &[calls, key]);
         self.require(Cond::Ne, noted, 0, leave);
         let began = self.b.load(Size::U64, noted, call::TIME);
-        let selector = self.b.load(Size::U32, noted, call::SELECTOR);
+        let holding = self.b.load(Size::U64, noted, call::HOLDING);
         let buffers: Vec<Value> = (0..call::BUFFER_COUNT)
             .map(|index| self.b.load(Size::U64, noted, call::BUFFERS + 8 * index as i16))
             .collect();
@@ -256,24 +313,28 @@ impl Emitter<'_> {
         self.b.call(helper::MAP_DELETE_ELEM, &[calls, key]);
 
         let post = self.b.create_block();
+        let selector = self.b.append_param(post);
         for (index, filters) in hook.selectors.iter().enumerate() {
-            if filters.return_filters.is_empty() {
-                continue;
-            }
             let (mine, next) = (self.b.create_block(), self.b.create_block());
-            self.b.brif(Cond::Eq, selector, index as i32 + 1, mine, next);
+            let bit = self.b.iconst(1 << index);
+            let bit = self.b.and(holding, bit);
+            self.b.brif(Cond::Ne, bit, 0, mine, next);
             self.b.switch_to(mine);
-            let refused = self.b.create_block();
-            self.value_filters(&filters.return_filters, &hook, refused)?;
-            self.b.jump(post, &[]);
+            self.at(&filters.place);
+            self.value_filters(&filters.return_filters, &hook, next)?;
+            let matched = self.b.iconst(index as i64 + 1);
+            self.b.jump(post, &[matched]);
+            self.b.switch_to(next);
+        }
+        if hook.selectors.is_empty() {
+            let none = self.b.iconst(0);
+            self.b.jump(post, &[none]);
+        } else {
             // The entry's half waits in user space: tell it to forget.
-            self.b.switch_to(refused);
             let now = self.now();
             self.send(section.number, -1, now, Some(began))?;
             self.b.jump(leave, &[]);
-            self.b.switch_to(next);
         }
-        self.b.jump(post, &[]);
         self.b.switch_to(post);
         let mut buffers = buffers.into_iter();
         for (index, input) in hook.args.iter().enumerate().filter(|(_, input)| input.return_copy) {
@@ -287,7 +348,7 @@ impl Emitter<'_> {
             self.capture(Position::Returned, input)?;
         }
         let now = self.now();
-        self.send(section.number, Operand::from(selector), now, Some(began))?;
+        self.send(section.number, selector, now, Some(began))?;
         self.b.jump(leave, &[]);
         Ok(())
     }
