@@ -134,6 +134,7 @@ impl Decoder {
         if selector == u32::MAX {
             return Ok(None);
         }
+        observation.selector = selector.checked_sub(1).map(|index| index as usize);
         items(record, &mut observation)?;
         Ok(Some(observation))
     }
