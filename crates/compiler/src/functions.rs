@@ -61,12 +61,11 @@ impl Functions {
     pub(crate) fn share_name(&self, name: &str) -> bool {
         let shared = self.shared.get_or_init(|| {
             let Some(symbols) = self.symbols() else { return HashSet::new() };
-            let own = symbols.iter().filter(|symbol| symbol.is_function());
-            let mut names: Vec<&str> =
-                own.filter(|symbol| symbol.module.is_none()).map(|symbol| symbol.name).collect();
-            names.sort_unstable();
-            let twice = names.windows(2).filter(|pair| pair[0] == pair[1]);
-            twice.map(|pair| pair[0].to_owned()).collect()
+            let own =
+                symbols.iter().filter(|symbol| symbol.module.is_none() && symbol.is_function());
+            let mut seen = HashSet::new();
+            let twice = own.map(|symbol| symbol.name).filter(|name| !seen.insert(*name));
+            twice.map(ToOwned::to_owned).collect()
         });
         shared.contains(name)
     }

@@ -291,6 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn problems_of_later_stages_are_put_in_order() {
+        let problem = |line: usize| Problem {
+            mark: Mark { line, column: 1 },
+            path: String::new(),
+            message: "wrong".to_owned(),
+        };
+        assert_eq!(Problems::of("p", Vec::new()), None);
+        let problems = Problems::of("p", vec![problem(3), problem(1), problem(3)]).unwrap();
+        assert_eq!(problems.to_string(), "p:1:1: wrong\np:3:1: wrong");
+        let many = Problems::of("p", (0..LIMIT + 7).map(problem).collect()).unwrap();
+        assert_eq!((many.list.len(), many.omitted), (LIMIT, 7));
+    }
+
+    #[test]
     fn the_nearest_name_is_suggested_only_when_near() {
         let known = ["operator", "values", "index"];
         assert_eq!(did_you_mean("operater", known), Some("operator"));

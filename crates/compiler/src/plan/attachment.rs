@@ -27,6 +27,19 @@ impl Wants {
     }
 }
 
+/// Functions that trampolines themselves use, which the verifier refuses to them (`btf_id_deny` in
+/// kernel/bpf/verifier.c).
+const DENIED: [&str; 8] = [
+    "migrate_disable",
+    "migrate_enable",
+    "___migrate_enable",
+    "rcu_read_unlock_strict",
+    "preempt_count_add",
+    "preempt_count_sub",
+    "__rcu_read_lock",
+    "__rcu_read_unlock",
+];
+
 /// Whether a trampoline can take a function.
 pub(super) fn trampoline(
     machine: &Machine,
@@ -43,6 +56,9 @@ pub(super) fn trampoline(
     let id = id.ok_or("this kernel's BTF does not describe it")?;
     let prototype = machine.btf.prototype(id).map_err(|error| error.to_string())?;
     passes(machine, &prototype)?;
+    if DENIED.contains(&name) {
+        return Err("trampolines use it themselves".to_owned());
+    }
     if machine.functions.is_traceable(name) == Some(false) {
         return Err("the kernel was built so that it cannot be traced (notrace)".to_owned());
     }

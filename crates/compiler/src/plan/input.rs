@@ -363,7 +363,13 @@ fn kind(
     };
     let (kind, note) = match (declared, &value.shape) {
         (TypeName::Auto, None) => {
-            return Err(format!("the type of {what} is not known on this kernel: give a `type`"));
+            let where_from = match user {
+                true => "neither its BTF nor its tracing file system describe it",
+                false => "its BTF does not describe it",
+            };
+            return Err(format!(
+                "the type of {what} is not known on this kernel ({where_from}): give a `type`"
+            ));
         }
         (TypeName::Auto, Some(_)) => match inferred {
             Some(kind) => (kind, None),

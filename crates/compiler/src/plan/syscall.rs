@@ -95,9 +95,10 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether the kernel has a function for a call of an ABI, as far as is known.
+    /// Whether the kernel is known to have a function for a call of an ABI.
     pub(super) fn is_served(&self, abi: Abi, name: &str) -> bool {
-        self.serving(&abi.functions(name)).is_some()
+        let serving = self.serving(&abi.functions(name));
+        serving.is_some_and(|(_, id)| id.is_some() || self.symbols().is_some())
     }
 
     /// The first of these functions that the kernel has, and its type in BTF. Calls without arguments

@@ -286,3 +286,62 @@ fn the_introduction_needs_no_more_than_typed_tracepoints_for_system_calls() {
     assert_eq!(hook.event, EventKind::Kprobe { function: "__x64_sys_symlinkat".to_owned() });
     assert!(!hook.attachment.is_compat() && !hook.at_return());
 }
+
+#[test]
+fn what_is_inferred_can_be_read() {
+    let Some(machine) = described(ALL) else { return };
+    let btf = machine.btf.clone();
+    let (mut planned, mut refused) = (0, std::collections::BTreeMap::new());
+    for (id, name) in btf.list_funcs().step_by(11) {
+        let count = btf.prototype(id).unwrap().params.len();
+        let args: Vec<_> = (0..count).map(|index| format!("{{index: {index}}}")).collect();
+        let args = args.join(", ");
+        let spec = format!("kprobes:\n- {{call: {name}, syscall: false, args: [{args}]}}\n");
+        let plan = match plan(&machine, &spec) {
+            Ok(plan) => plan,
+            Err(problems) => {
+                for problem in problems.list {
+                    let known =
+                        ["no type stands for", "not captured yet", "not in a register", "by value"];
+                    let message = problem.message;
+                    let why = known.into_iter().find(|known| message.contains(known));
+                    let why = why.unwrap_or_else(|| panic!("{name}: {message}"));
+                    *refused.entry(why).or_insert(0) += 1;
+                }
+                continue;
+            }
+        };
+        planned += 1;
+        let [hook] = plan.hooks.as_slice() else { panic!("{name}: {plan}") };
+        assert_eq!(hook.args.len(), count, "{name}");
+        for input in &hook.args {
+            assert_ne!(input.kind, TypeName::Auto, "{name}");
+            let Source::Argument { pointee, .. } = &input.source else { panic!("{name}") };
+            let typed = matches!(hook.attachment, Attachment::Trampoline { .. });
+            assert!(pointee.is_none_or(|to| typed && btf.is_composite(to)), "{name}");
+        }
+    }
+    println!("{planned} planned, refused: {refused:?}");
+    assert!(planned > 100 || refused.is_empty());
+}
+
+#[test]
+fn all_system_calls_are_those_that_the_kernel_is_known_to_serve() {
+    let spec = "lists: [{name: all, type: generated_syscalls}]\nkprobes:\n- {call: 'list:all'}\n";
+    let served = |machine: &Machine| -> Vec<String> {
+        let plan = plan(machine, spec).unwrap();
+        let name = |hook: &Arc<HookPlan>| match &hook.event {
+            EventKind::Kprobe { function } => function.clone(),
+            other => panic!("{other:?}"),
+        };
+        plan.hooks.iter().map(name).collect()
+    };
+    let invented = Invented::new("served").machine(ALL);
+    let typed = ["__x64_sys_stat", "__x64_sys_connect", "__x64_sys_openat"];
+    // The symbols of those without arguments are known of the running kernel only.
+    let recorded = Machine::recorded(invented.btf.clone(), target(ALL));
+    assert_eq!(served(&recorded), typed);
+    let all = served(&invented);
+    assert!(typed.iter().all(|name| all.contains(&(*name).to_owned())), "{all:?}");
+    assert!(all.contains(&"__x64_sys_getuid".to_owned()) && all.len() == 5, "{all:?}");
+}
