@@ -47,7 +47,7 @@ mod at {
     pub(super) const START: i32 = 32;
     /// [`super::end`]
     pub(super) const END: i32 = 40;
-    /// Set when a component did not fit.
+    /// 1 when a component did not fit.
     pub(super) const FULL: i32 = 48;
     /// Components so far.
     pub(super) const COUNT: i32 = 56;
@@ -98,10 +98,20 @@ pub(crate) struct Path {
     pub(crate) start: Value,
     /// Length in bytes, 0 to [`PATH_MAX`], known to the verifier.
     pub(crate) length: Value,
-    /// Not 0 when it is whole, 0 when it is too long or could not be read.
-    pub(crate) complete: Value,
+    /// [`extent`]
+    pub(crate) extent: Value,
     /// [`end`]
     pub(crate) end: Value,
+}
+
+/// How much of a path there is.
+pub(crate) mod extent {
+    /// It could not be read; perhaps some of it.
+    pub(crate) const UNREAD: i32 = 0;
+    /// All.
+    pub(crate) const WHOLE: i32 = 1;
+    /// It is too long: its last components.
+    pub(crate) const END: i32 = 2;
 }
 
 /// A walk in one function.
@@ -158,8 +168,9 @@ impl Walk<'_, '_> {
         let full = self.load(at::FULL);
         let start = self.load(at::START);
         let b = &mut *self.b;
-        let whole = b.xor(full, 1);
-        let complete = choose(b, Cond::Eq, end, end::NONE, |_| end, |_| whole);
+        let read = |b: &mut FunctionBuilder| b.add(full, extent::WHOLE);
+        let unread = |b: &mut FunctionBuilder| b.iconst(extent::UNREAD.into());
+        let extent = choose(b, Cond::Eq, end, end::NONE, unread, read);
         let last = self.memory.buffer + PATH_MAX - 1;
         // The root itself has no component: its path is "/".
         let slash = choose(b, Cond::Ugt, start, PATH_MAX - 1, |b| b.iconst(1), |b| b.iconst(0));
@@ -180,7 +191,7 @@ impl Walk<'_, '_> {
         let length =
             choose(b, Cond::Eq, end, end::NO_PATH, |b| b.iconst(0), |b| b.sub(whole, start));
         let from = b.add(area, start);
-        Ok(Path { start: b.add(from, self.memory.buffer), length, complete, end })
+        Ok(Path { start: b.add(from, self.memory.buffer), length, extent, end })
     }
 
     /// Puts " (deleted)" behind what is no longer linked: d_unlinked(), unhashed and not a root.

@@ -7,7 +7,11 @@ mod harness;
 use compiler::observed::{FilePath, Observed};
 use harness::{Harness, policy};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 /// An offset that nobody else seeks to.
 const MARK: i64 = 0x7a7a_0000;
@@ -42,14 +46,374 @@ fn captured(harness: &mut Harness, file: impl AsFd) -> FilePath {
     }
 }
 
+/// Whether the policy with a filter matches the descriptor.
+fn matches(harness: &mut Harness, file: impl AsFd) -> bool {
+    !harness.during(|| seek(file.as_fd(), MARK)).is_empty()
+}
+
+/// Loads a policy for each operator and values, and compares what it says of each file.
+fn check(harness: &mut Harness, cases: &[(&str, &[&str], &[(&File, bool)])]) {
+    for (operator, values, files) in cases {
+        let values = format!("{values:?}");
+        let filter = format!("{{index: 0, operator: {operator}, values: {values}}}");
+        harness.load(&on_seek(&filter));
+        for (nth, (file, expected)) in files.iter().enumerate() {
+            let found = matches(harness, file);
+            assert_eq!(found, *expected, "{operator} {values}, file {nth}: {}", path_of(file));
+        }
+    }
+}
+
+/// The path that the kernel itself gives.
+fn path_of(file: &File) -> String {
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    String::from_utf8_lossy(std::fs::read_link(link).unwrap().as_os_str().as_encoded_bytes())
+        .into_owned()
+}
+
+fn text(path: &FilePath) -> String {
+    String::from_utf8_lossy(&path.path).into_owned()
+}
+
+/// A new directory for one test, removed with everything in it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = PathBuf::from(format!("/tmp/paths-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> File {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        File::options().create(true).truncate(false).read(true).write(true).open(path).unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 #[test]
-fn paths_are_captured() {
+fn captured_paths_are_those_of_the_kernel() {
     let Some(mut harness) = Harness::new() else { return };
     harness.load(&on_seek(""));
-    let file = File::open("/etc/passwd").unwrap();
-    let path = captured(&mut harness, &file);
-    assert_eq!(String::from_utf8_lossy(&path.path), "/etc/passwd");
-    assert!(path.complete);
-    assert_eq!(path.mode & 0o170_000, 0o100_000);
-    let _ = file.as_raw_fd();
+    let directory = Directory::new("captured");
+    let plain = directory.file("a/b/plain");
+    let gone = directory.file("a/b/gone");
+    std::fs::remove_file(directory.0.join("a/b/gone")).unwrap();
+    let long = directory.file(&"n".repeat(255));
+    let files =
+        [plain, gone, long, File::open("/").unwrap(), File::open("/proc/self/status").unwrap()];
+    let devices = ["/dev/zero", "/dev/null", "/sys", "/etc"].map(|path| File::open(path).unwrap());
+    for file in files.iter().chain(&devices) {
+        let path = captured(&mut harness, file);
+        assert_eq!(text(&path), path_of(file));
+        assert!(path.complete);
+        assert_eq!(u32::from(path.mode), file.metadata().unwrap().mode());
+    }
+}
+
+#[test]
+fn what_has_no_path_is_captured_without() {
+    let Some(mut harness) = Harness::new() else { return };
+    harness.load(&on_seek(""));
+    let (reader, _writer) = rustix::pipe::pipe().unwrap();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    for (file, kind) in [(reader, 0o010_000), (OwnedFd::from(socket), 0o140_000)] {
+        let path = captured(&mut harness, &file);
+        assert_eq!((text(&path).as_str(), path.complete), ("", true));
+        assert_eq!(u32::from(path.mode) & 0o170_000, kind);
+    }
+    let memory = rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::empty()).unwrap();
+    assert_eq!(text(&captured(&mut harness, &memory)), "/memfd:code");
+}
+
+#[test]
+fn operators_agree_with_the_path() {
+    let Some(mut harness) = Harness::new() else { return };
+    let directory = Directory::new("operators");
+    let base = directory.0.to_str().unwrap().to_owned();
+    let file = directory.file("one/two.conf");
+    let other = directory.file("one/two.config");
+    let deep = directory.file("one/two/three/four/five/six/seven/eight/nine.conf");
+    let zero = File::open("/dev/zero").unwrap();
+    let root = File::open("/").unwrap();
+    let top = File::open("/tmp").unwrap();
+    let at = |rest: &str| format!("{base}{rest}");
+    let own = base.trim_start_matches("/tmp/").to_owned();
+    let (f, o, d, z, r, t) = (&file, &other, &deep, &zero, &root, &top);
+    check(
+        &mut harness,
+        &[
+            // A directory by its slash: not itself, not what begins alike.
+            ("Prefix", &[&at("/")], &[(f, true), (o, true), (d, true), (z, false), (r, false)]),
+            ("Prefix", &["/tmp/"], &[(f, true), (t, false), (z, false), (r, false)]),
+            ("Prefix", &["/tmp"], &[(f, true), (t, true), (z, false), (r, false)]),
+            ("Prefix", &["/tm"], &[(f, true), (t, true), (z, false)]),
+            ("Prefix", &["/tmpx", "/tmp/x"], &[(f, false), (t, false)]),
+            ("Prefix", &["/"], &[(f, true), (t, true), (r, true), (z, true)]),
+            ("Prefix", &["tmp", "//tmp", "/tmp//"], &[(f, false), (t, false), (r, false)]),
+            ("Prefix", &[&at("/one/two.conf")], &[(f, true), (o, true), (d, false)]),
+            ("Prefix", &[&at("/one/two.confi")], &[(f, false), (o, true), (d, false)]),
+            ("Prefix", &[&at("/one/two.conf/")], &[(f, false), (o, false), (d, false)]),
+            ("Prefix", &["/dev/", "/sys/", "/dev/zero"], &[(f, false), (z, true)]),
+            ("Prefix", &["/dev/zero0", "/dex/", "/de/"], &[(f, false), (z, false)]),
+            // More components than the walk keeps.
+            (
+                "Prefix",
+                &[&at("/one/two/three/four/five/six/seven/eight/")],
+                &[(f, false), (d, true)],
+            ),
+            ("NotPrefix", &[&at("/")], &[(f, false), (d, false), (z, true), (r, true)]),
+            ("NotPrefix", &["/dev/", "/tmp/"], &[(f, false), (z, false), (r, true), (t, true)]),
+            ("Equal", &[&at("/one/two.conf")], &[(f, true), (o, false), (d, false), (z, false)]),
+            ("Equal", &["/one/two.conf", "/two.conf"], &[(f, false), (o, false)]),
+            ("Equal", &["/", "/dev/zero"], &[(r, true), (z, true), (f, false), (t, false)]),
+            ("Equal", &["/tmp", "/dev/zero"], &[(r, false), (z, true), (t, true)]),
+            ("NotEqual", &["/tmp", "/dev/zero"], &[(r, true), (z, false), (t, false), (f, true)]),
+            ("Postfix", &[".conf"], &[(f, true), (o, false), (d, true), (z, false)]),
+            ("Postfix", &["/two.conf"], &[(f, true), (o, false), (d, false)]),
+            ("Postfix", &["o/two.conf", "e/two.config"], &[(f, false), (o, true)]),
+            ("Postfix", &["/tmp", "/"], &[(t, true), (r, true), (f, false)]),
+            ("NotPostfix", &[".conf"], &[(f, false), (o, true), (d, false), (z, true), (r, true)]),
+            ("SubString", &["/three/fo"], &[(f, false), (d, true)]),
+            ("SubString", &[&own], &[(f, true), (d, true), (z, false)]),
+            ("SubStringIgnCase", &["TWO.Conf"], &[(f, true), (o, true), (d, false)]),
+        ],
+    );
+}
+
+#[test]
+fn long_lists_of_paths() {
+    let Some(mut harness) = Harness::new() else { return };
+    let directory = Directory::new("lists");
+    let base = directory.0.to_str().unwrap().to_owned();
+    let listed = directory.file("bin/tool-150");
+    let absent = directory.file("bin/tool-1500");
+    let values: Vec<String> = (0..300).map(|n| format!("{base}/bin/tool-{n}")).collect();
+    let all: Vec<&str> = values.iter().map(String::as_str).collect();
+    let some = &all[100..200];
+    let (l, a) = (&listed, &absent);
+    check(
+        &mut harness,
+        &[
+            ("Equal", &all, &[(l, true), (a, false)]),
+            ("Equal", some, &[(l, true), (a, false)]),
+            ("NotEqual", &all, &[(l, false), (a, true)]),
+            ("Postfix", some, &[(l, true), (a, false)]),
+            ("Prefix", &all, &[(l, true), (a, true)]),
+            ("Prefix", &all[20..70], &[(l, false), (a, false)]),
+            ("Prefix", &all[140..160], &[(l, true), (a, true)]),
+        ],
+    );
+}
+
+#[test]
+fn deleted_files() {
+    let Some(mut harness) = Harness::new() else { return };
+    let directory = Directory::new("deleted");
+    let base = directory.0.to_str().unwrap().to_owned();
+    let gone = directory.file("x");
+    std::fs::remove_file(directory.0.join("x")).unwrap();
+    let named = directory.file("x (deleted)");
+    let there = directory.file("y");
+    let at = |rest: &str| format!("{base}{rest}");
+    let (g, n, t) = (&gone, &named, &there);
+    check(
+        &mut harness,
+        &[
+            ("Equal", &[&at("/x")], &[(g, false), (n, false), (t, false)]),
+            ("Equal", &[&at("/x (deleted)")], &[(g, true), (n, true), (t, false)]),
+            ("NotEqual", &[&at("/x")], &[(g, true), (n, true), (t, true)]),
+            ("Prefix", &[&at("/")], &[(g, true), (n, true), (t, true)]),
+            ("Prefix", &[&at("/x (del")], &[(g, true), (n, true), (t, false)]),
+            ("Prefix", &[&at("/x (delx")], &[(g, false), (n, false), (t, false)]),
+            ("Postfix", &["/x"], &[(g, false), (n, false), (t, false)]),
+            ("Postfix", &["deleted)"], &[(g, true), (n, true), (t, false)]),
+            ("Postfix", &["/x (deleted)"], &[(g, true), (n, true), (t, false)]),
+        ],
+    );
+}
+
+#[test]
+fn no_path_operator_holds_for_what_has_no_path() {
+    let Some(mut harness) = Harness::new() else { return };
+    let (reader, _writer) = rustix::pipe::pipe().unwrap();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let memory = rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::empty()).unwrap();
+    let pipe = File::from(reader);
+    let socket = File::from(OwnedFd::from(socket));
+    let udp = File::from(OwnedFd::from(udp));
+    let memory = File::from(memory);
+    let (p, s, u, m) = (&pipe, &socket, &udp, &memory);
+    let none: &[(&File, bool)] = &[(p, false), (s, false), (u, false), (m, false)];
+    let memory_only: &[(&File, bool)] = &[(p, false), (s, false), (u, false), (m, true)];
+    check(
+        &mut harness,
+        &[
+            ("Prefix", &["/"], memory_only),
+            ("Prefix", &["/mem"], memory_only),
+            ("Prefix", &["/usr/"], none),
+            ("NotPrefix", &["/usr/"], memory_only),
+            ("NotPrefix", &["/memfd:"], none),
+            ("Equal", &["/", "/UDP", "/memfd:code"], memory_only),
+            ("Equal", &["/UDP", "/memfd:code"], memory_only),
+            ("NotEqual", &["/usr"], memory_only),
+            ("NotEqual", &["/"], memory_only),
+            ("Postfix", &["UDP", "e"], memory_only),
+            ("NotPostfix", &["x"], memory_only),
+            ("SubString", &["U", "p"], none),
+        ],
+    );
+}
+
+/// Runs in a mount namespace of its own.
+#[allow(deprecated)] // for the sake of CLONE_FILES, which is not asked for
+fn with_own_mounts(body: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            use rustix::mount::MountPropagationFlags as M;
+            use rustix::thread::UnshareFlags as U;
+            rustix::thread::unshare(U::NEWNS | U::FS).unwrap();
+            rustix::mount::mount_change("/", M::PRIVATE | M::REC).unwrap();
+            body();
+        });
+    });
+}
+
+#[test]
+fn paths_cross_mounts_and_end_at_the_root() {
+    let Some(mut harness) = Harness::new() else { return };
+    let directory = Directory::new("mounts");
+    let base = directory.0.to_str().unwrap().to_owned();
+    let at = |rest: &str| format!("{base}{rest}");
+    with_own_mounts(|| {
+        use rustix::mount::{MountFlags, mount, mount_bind};
+        drop(directory.file("from/inner/file"));
+        drop(directory.file("to"));
+        for made in ["/bound", "/tmpfs", "/jail"] {
+            std::fs::create_dir(at(made)).unwrap();
+        }
+        mount_bind(at("/from"), at("/bound")).unwrap();
+        mount_bind(at("/from/inner/file"), at("/to")).unwrap();
+        mount("none", at("/tmpfs"), "tmpfs", MountFlags::empty(), None::<&std::ffi::CStr>).unwrap();
+        std::fs::create_dir_all(at("/tmpfs/a")).unwrap();
+        mount("none", at("/tmpfs/a"), "tmpfs", MountFlags::empty(), None::<&std::ffi::CStr>)
+            .unwrap();
+        let bound = File::open(at("/bound/inner/file")).unwrap();
+        let from = File::open(at("/from/inner/file")).unwrap();
+        let single = File::open(at("/to")).unwrap();
+        let nested = directory.file("tmpfs/a/b");
+        let mount_root = File::open(at("/tmpfs/a")).unwrap();
+        harness.load(&on_seek(""));
+        for file in [&bound, &from, &single, &nested, &mount_root] {
+            assert_eq!(text(&captured(&mut harness, file)), path_of(file));
+        }
+        let (b, f, s, n, r) = (&bound, &from, &single, &nested, &mount_root);
+        check(
+            &mut harness,
+            &[
+                ("Prefix", &[&at("/bound/")], &[(b, true), (f, false), (s, false), (n, false)]),
+                ("Prefix", &[&at("/bound/inner/file")], &[(b, true), (f, false)]),
+                ("Prefix", &[&at("/to")], &[(b, false), (s, true)]),
+                ("Prefix", &[&at("/tmpfs/a/")], &[(n, true), (r, false), (b, false)]),
+                ("Prefix", &[&at("/tmpfs/a")], &[(n, true), (r, true), (b, false)]),
+                ("Equal", &[&at("/bound/inner/file")], &[(b, true), (f, false), (s, false)]),
+                ("Equal", &[&at("/to")], &[(b, false), (f, false), (s, true)]),
+                ("Equal", &[&at("/tmpfs/a")], &[(n, false), (r, true)]),
+                ("Postfix", &["inner/file"], &[(b, true), (f, true), (s, false)]),
+                ("Postfix", &["/to"], &[(b, false), (f, false), (s, true)]),
+                ("NotPostfix", &["file"], &[(b, false), (f, false), (s, true), (n, true)]),
+            ],
+        );
+        // Inside a root of its own a process names files from there.
+        harness.load(&on_seek(""));
+        rustix::process::chroot(at("/bound")).unwrap();
+        assert_eq!(text(&captured(&mut harness, &bound)), "/inner/file");
+        check(
+            &mut harness,
+            &[
+                ("Prefix", &["/inner/"], &[(b, true), (n, false)]),
+                ("Equal", &["/inner/file"], &[(b, true), (f, false)]),
+                ("NotPrefix", &["/inner/"], &[(b, false)]),
+            ],
+        );
+    });
+}
+
+#[test]
+fn depth_hides_nothing() {
+    let Some(mut harness) = Harness::new() else { return };
+    let directory = Directory::new("depth");
+    let base = directory.0.to_str().unwrap().to_owned();
+    // Deeper than the loop goes: 40 components; longer than a path: 25 of 200 bytes.
+    let deep = directory.file("d/".repeat(40).trim_end_matches('/'));
+    let mut at = File::open(&base).unwrap();
+    let name = "l".repeat(200);
+    for _ in 0..25 {
+        use rustix::fs::{Mode, OFlags};
+        rustix::fs::mkdirat(&at, &name, Mode::RWXU).unwrap();
+        at = rustix::fs::openat(&at, &name, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())
+            .unwrap()
+            .into();
+    }
+    let prefix = format!("{base}/");
+    let (d, l) = (&deep, &at);
+    harness.load(&on_seek(""));
+    assert_eq!(text(&captured(&mut harness, d)), path_of(d));
+    let cut = captured(&mut harness, l);
+    assert!(!cut.complete);
+    // Whole components from the end.
+    assert_eq!(text(&cut), format!("/{name}").repeat(20));
+    let listed = format!("{base}/{}", "d/".repeat(39));
+    let file = path_of(d);
+    check(
+        &mut harness,
+        &[
+            ("Prefix", &[&prefix], &[(d, true), (l, true)]),
+            ("Prefix", &["/tmpx/"], &[(d, false), (l, false)]),
+            ("NotPrefix", &[&prefix], &[(d, false), (l, false)]),
+            ("NotPrefix", &["/usr/"], &[(d, true), (l, true)]),
+            ("Prefix", &[&listed], &[(d, true), (l, false)]),
+            ("Equal", &[&file], &[(d, true), (l, false)]),
+            ("NotEqual", &[&file], &[(d, false), (l, true)]),
+            ("Postfix", &["/d/d/d", "lll"], &[(d, true), (l, true)]),
+            ("SubString", &["l/l"], &[(d, false), (l, true)]),
+        ],
+    );
+    // The longest there is: 4095 bytes.
+    let mut path = format!("{base}/whole");
+    std::fs::create_dir(&path).unwrap();
+    while path.len() + 201 < 4095 {
+        path.push('/');
+        path.push_str(&"w".repeat(199));
+        std::fs::create_dir(&path).unwrap();
+    }
+    let rest = 4095 - path.len() - 1;
+    path.push('/');
+    path.push_str(&"f".repeat(rest));
+    let whole = File::create(&path).unwrap();
+    harness.load(&on_seek(""));
+    let seen = captured(&mut harness, &whole);
+    assert_eq!((text(&seen).len(), text(&seen) == path, seen.complete), (4095, true, true));
+    let other = format!("{}g", &path[..4094]);
+    let begin = &path[..300];
+    check(
+        &mut harness,
+        &[
+            ("Equal", &[&path], &[(&whole, true), (d, false)]),
+            ("Equal", &[&other], &[(&whole, false)]),
+            ("Prefix", &[begin], &[(&whole, true), (d, false)]),
+            ("Postfix", &[&path[1..]], &[(&whole, true)]),
+            ("Postfix", &[&other[1..]], &[(&whole, false)]),
+            ("SubString", &[&path[..4094]], &[(&whole, true)]),
+            ("SubString", &[&other], &[(&whole, false)]),
+        ],
+    );
 }

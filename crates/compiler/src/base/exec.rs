@@ -13,6 +13,7 @@ use crate::Error;
 use crate::flow::{choose, return_if, when};
 use crate::helper;
 use crate::read::{Base, Reader};
+use crate::walk::extent;
 use ebpf::{Cond, FuncId, Function, FunctionBuilder, Size, Value, Var};
 use kernel::btf::BtfError;
 
@@ -230,7 +231,7 @@ impl Emitter<'_> {
     ) -> Result<(), Error> {
         let path = self.path(scratch, of, options.path_step)?;
         let b = &mut self.b;
-        when(b, Cond::Eq, path.complete, 0, |b| flag(b, flags, incomplete));
+        when(b, Cond::Ne, path.extent, extent::WHOLE, |b| flag(b, flags, incomplete));
         let to = place(b, scratch, offset);
         b.call(helper::PROBE_READ_KERNEL, &[to, path.length, path.start]);
         b.store(Size::U32, scratch, at::exec::LENGTHS + 4 * section, path.length);

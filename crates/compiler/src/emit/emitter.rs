@@ -9,7 +9,9 @@ use super::table::Tables;
 use crate::Machine;
 use crate::helper;
 use crate::read::Reader;
-use ebpf::{AtomicOp, Block, Cond, FunctionBuilder, Operand, Size, Value, Var};
+use ebpf::{
+    AtomicOp, Block, Cond, FuncId, Function, FunctionBuilder, Operand, Size, Slot, Value, Var,
+};
 use std::collections::HashMap;
 
 /// A function under construction with what its parts need.
@@ -40,6 +42,8 @@ pub(crate) struct Emitter<'k> {
     pub(super) length: Var,
     /// Texts that were read for filters.
     pub(super) texts: HashMap<Position, Text>,
+    /// Where names are compared, [`NAME_SLOT`] bytes.
+    pub(crate) names: Option<Slot>,
     /// While a buffer is captured at return: where it is.
     pub(crate) returned_buffer: Option<Value>,
     /// The policy's lines.
@@ -47,6 +51,9 @@ pub(crate) struct Emitter<'k> {
     /// Its tables.
     pub(super) tables: Tables<'k>,
 }
+
+/// Size of [`Emitter::names`].
+pub(crate) const NAME_SLOT: usize = 64;
 
 /// Where a test goes on.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +105,19 @@ impl Emitter<'_> {
         self.b.jump(otherwise, &[]);
         let unreached = self.b.create_block();
         self.b.switch_to(unreached);
+    }
+
+    /// The part of the stack in which names are compared.
+    pub(crate) fn name_slot(&mut self) -> Slot {
+        let b = &mut self.b;
+        *self.names.get_or_insert_with(|| b.slot(NAME_SLOT as u32, 8))
+    }
+
+    /// Adds a function to the program.
+    pub(crate) fn function(&mut self, name: &str, function: Function) -> FuncId {
+        let id = self.tables.module.declare(name, function.params());
+        self.tables.module.define(id, function);
+        id
     }
 
     /// The current task, as a pointer whose type the verifier knows.

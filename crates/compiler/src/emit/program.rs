@@ -132,6 +132,7 @@ fn section_function(
         scratch_bit,
         length,
         texts: HashMap::new(),
+        names: None,
         returned_buffer: None,
         lines,
         tables,

@@ -3,7 +3,12 @@
 //! [`test`] is the one place that knows which file a comparison of a kind of value is in. Each of them
 //! ends the current block: it goes on at `yes`, `no` or `unknown`.
 
+mod components;
+mod file_type;
 mod integer;
+mod leaf;
+mod path;
+mod search;
 mod text;
 
 use crate::Error;
@@ -32,6 +37,10 @@ pub(crate) fn test(
             | Comparison::Mask(_),
             kind,
         ) => integer::test(e, input, kind, &test.comparison, to),
+        (Comparison::FileType(types), _) => file_type::test(e, input, types, to),
+        (comparison, ValueKind::Path | ValueKind::File) => {
+            path::test(e, position, input, comparison, to)
+        }
         (comparison, ValueKind::Text) => text::test(e, position, input, comparison, to),
         _ => Err(Error::Unsupported(format!("{:?} of {}", test.comparison, input.kind))),
     }
@@ -49,7 +58,8 @@ pub(crate) fn expression(
 
 /// Whether filters of this input read it as a text into the record.
 pub(crate) fn reads_text(input: &Input) -> bool {
-    matches!(input.kind.kind(), ValueKind::Text | ValueKind::UnixAddress)
+    use ValueKind as K;
+    matches!(input.kind.kind(), K::Text | K::UnixAddress | K::Path | K::File)
 }
 
 /// How dear tests of a type are: those of low cost come first.

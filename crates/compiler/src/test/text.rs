@@ -1,12 +1,22 @@
 //! Tests of texts that were read into the record.
+//!
+//! Values are compared eight bytes at a time. Those of one length are found by halving on one word
+//! after the other, so a long list costs a text a few comparisons more, not one per value.
 
+use super::search;
 use crate::Error;
-use crate::emit::record::Position;
+use crate::emit::record::{Bytes, Position};
+use crate::emit::scratch::TEXT_MAX;
 use crate::emit::{Emitter, Targets};
 use crate::plan::Input;
-use ebpf::{Block, Cond, Size, Value};
+use ebpf::{Block, Cond, Operand, Size, Value};
 use policy::checked::Comparison;
+use std::collections::BTreeMap;
 
+/// Up to so many alternatives are tried one after the other.
+const LINEAR: usize = 3;
+
+/// Tests the text at a position.
 pub(crate) fn test(
     e: &mut Emitter<'_>,
     position: Position,
@@ -15,52 +25,192 @@ pub(crate) fn test(
     to: Targets,
 ) -> Result<(), Error> {
     let text = e.text(position, input, to.unknown)?;
+    compare(e, text, comparison, to)
+}
+
+/// Tests a text in memory.
+pub(crate) fn compare(
+    e: &mut Emitter<'_>,
+    text: Bytes,
+    comparison: &Comparison,
+    to: Targets,
+) -> Result<(), Error> {
     match comparison {
         Comparison::Equal(values) => {
-            for value in values {
-                let next = e.b.create_block();
-                e.require(Cond::Eq, text.length, value.len() as i32, next);
-                same(e, text.start, value, next);
-                e.b.jump(to.yes, &[]);
-                e.b.switch_to(next);
-            }
+            let groups: Vec<_> = by_length(values).into_iter().collect();
+            equal(e, text, &groups, to);
         }
         Comparison::Prefix(values) => {
-            for value in values {
+            for (length, values) in by_length(&shortest(values, |value, of| value.starts_with(of)))
+            {
                 let next = e.b.create_block();
-                e.require(Cond::Uge, text.length, value.len() as i32, next);
-                same(e, text.start, value, next);
-                e.b.jump(to.yes, &[]);
+                e.require(Cond::Uge, text.length, length as i32, next);
+                words(e, text.start, &values, 0, to.yes, next);
                 e.b.switch_to(next);
             }
+            e.b.jump(to.no, &[]);
         }
-        _ => return Err(Error::Unsupported(format!("{comparison:?}"))),
+        Comparison::Postfix(values) => {
+            for (length, values) in by_length(&shortest(values, |value, of| value.ends_with(of))) {
+                let next = e.b.create_block();
+                e.require(Cond::Uge, text.length, length as i32, next);
+                let from = e.b.sub(text.length, length as i32);
+                // Cannot be more; the verifier asks.
+                e.require(Cond::Ule, from, TEXT_MAX - length as i32, next);
+                let start = e.b.add(text.start, from);
+                words(e, start, &values, 0, to.yes, next);
+                e.b.switch_to(next);
+            }
+            e.b.jump(to.no, &[]);
+        }
+        Comparison::Contains(values) => search::contains(e, text, values, false, to)?,
+        Comparison::ContainsIgnoringCase(values) => search::contains(e, text, values, true, to)?,
+        _ => return Err(Error::Unsupported(format!("{comparison:?} of a text"))),
     }
-    e.b.jump(to.no, &[]);
     Ok(())
 }
 
-/// Goes on when the bytes at `start` are these, else at `otherwise`: eight at a time.
-pub(crate) fn same(e: &mut Emitter<'_>, start: Value, value: &[u8], otherwise: Block) {
-    let mut at = 0_usize;
-    while at < value.len() {
-        let (size, bytes) = match value.len() - at {
-            8.. => (Size::U64, 8),
-            4.. => (Size::U32, 4),
-            2.. => (Size::U16, 2),
-            _ => (Size::U8, 1),
-        };
-        let mut word = [0; 8];
-        word[..bytes].copy_from_slice(&value[at..at + bytes]);
-        // Host byte order: what a load of these bytes gives.
-        let expected = if cfg!(target_endian = "little") {
-            u64::from_le_bytes(word)
-        } else {
-            u64::from_be_bytes(word) >> (64 - 8 * bytes)
-        };
-        let found = e.b.load(size, start, at as i16);
-        let expected = super::integer::constant(e, i128::from(expected as i64));
-        e.require(Cond::Eq, found, expected, otherwise);
-        at += bytes;
+/// Values by their lengths; those that no text is long enough for are left out.
+pub(crate) fn by_length(values: &[Vec<u8>]) -> BTreeMap<usize, Vec<&[u8]>> {
+    let mut groups: BTreeMap<usize, Vec<&[u8]>> = BTreeMap::new();
+    for value in values.iter().filter(|value| value.len() <= TEXT_MAX as usize) {
+        let group = groups.entry(value.len()).or_default();
+        if !group.contains(&value.as_slice()) {
+            group.push(value);
+        }
     }
+    groups
+}
+
+/// Values without those that another one decides already.
+fn shortest(values: &[Vec<u8>], implies: impl Fn(&[u8], &[u8]) -> bool) -> Vec<Vec<u8>> {
+    let mut sorted: Vec<&Vec<u8>> = values.iter().collect();
+    sorted.sort_by_key(|value| value.len());
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for value in sorted {
+        if !kept.iter().any(|shorter| implies(value, shorter)) {
+            kept.push(value.clone());
+        }
+    }
+    kept
+}
+
+/// Goes to `yes` when the text is one of the values, which are grouped by length.
+fn equal(e: &mut Emitter<'_>, text: Bytes, groups: &[(usize, Vec<&[u8]>)], to: Targets) {
+    if groups.len() > LINEAR {
+        let (low, high) = groups.split_at(groups.len() / 2);
+        let (below, above) = (e.b.create_block(), e.b.create_block());
+        e.b.brif(Cond::Ult, text.length, high[0].0 as i32, below, above);
+        e.b.switch_to(below);
+        equal(e, text, low, to);
+        e.b.switch_to(above);
+        return equal(e, text, high, to);
+    }
+    for (length, values) in groups {
+        let next = e.b.create_block();
+        e.require(Cond::Eq, text.length, *length as i32, next);
+        words(e, text.start, values, 0, to.yes, to.no);
+        e.b.switch_to(next);
+    }
+    e.b.jump(to.no, &[]);
+}
+
+/// Where bytes are compared.
+pub(crate) trait Source {
+    /// The bytes at an offset, in host byte order.
+    fn load(&self, e: &mut Emitter<'_>, size: Size, at: usize) -> Value;
+}
+
+impl Source for Value {
+    fn load(&self, e: &mut Emitter<'_>, size: Size, at: usize) -> Value {
+        e.b.load(size, *self, at as i16)
+    }
+}
+
+impl Source for ebpf::Slot {
+    fn load(&self, e: &mut Emitter<'_>, size: Size, at: usize) -> Value {
+        e.b.slot_load(size, *self, at as i16)
+    }
+}
+
+/// Goes to `yes` when the bytes are one of these values of one length, which agree up to `at`, else to
+/// `no`. Ends the block.
+pub(crate) fn words(
+    e: &mut Emitter<'_>,
+    source: impl Source + Copy,
+    values: &[&[u8]],
+    at: usize,
+    yes: Block,
+    no: Block,
+) {
+    let Some((size, _)) = values.first().and_then(|value| word(value, at)) else {
+        return e.b.jump(if values.is_empty() { no } else { yes }, &[]);
+    };
+    let found = source.load(e, size, at);
+    let mut branches: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
+    for value in values {
+        if let Some((_, word)) = word(value, at) {
+            branches.entry(word).or_default().push(value);
+        }
+    }
+    let branches: Vec<_> = branches.into_iter().collect();
+    halve(e, found, &branches, no, &mut |e, values| {
+        words(e, source, values, at + size.bytes() as usize, yes, no);
+    });
+}
+
+/// Finds a number among sorted ones and goes on with what belongs to it; else goes to `no`.
+pub(crate) fn halve<T>(
+    e: &mut Emitter<'_>,
+    found: Value,
+    branches: &[(u64, T)],
+    no: Block,
+    body: &mut impl FnMut(&mut Emitter<'_>, &T),
+) {
+    if branches.len() > LINEAR {
+        let (low, high) = branches.split_at(branches.len() / 2);
+        let bound = constant(e, high[0].0);
+        let (below, above) = (e.b.create_block(), e.b.create_block());
+        e.b.brif(Cond::Ult, found, bound, below, above);
+        e.b.switch_to(below);
+        halve(e, found, low, no, body);
+        e.b.switch_to(above);
+        return halve(e, found, high, no, body);
+    }
+    for (number, what) in branches {
+        let (same, next) = (e.b.create_block(), e.b.create_block());
+        let number = constant(e, *number);
+        e.b.brif(Cond::Eq, found, number, same, next);
+        e.b.switch_to(same);
+        body(e, what);
+        e.b.switch_to(next);
+    }
+    e.b.jump(no, &[]);
+}
+
+/// The number that a load of the next bytes of a value gives, and how many they are; `None` at its
+/// end.
+pub(crate) fn word(value: &[u8], at: usize) -> Option<(Size, u64)> {
+    let rest = value.get(at..)?;
+    let size = match rest.len() {
+        0 => return None,
+        8.. => Size::U64,
+        4.. => Size::U32,
+        2.. => Size::U16,
+        _ => Size::U8,
+    };
+    let mut bytes = [0; 8];
+    let used = size.bytes() as usize;
+    bytes[..used].copy_from_slice(&rest[..used]);
+    let word = if cfg!(target_endian = "little") {
+        u64::from_le_bytes(bytes)
+    } else {
+        u64::from_be_bytes(bytes) >> (64 - 8 * used)
+    };
+    Some((size, word))
+}
+
+/// A word as an operand.
+pub(crate) fn constant(e: &mut Emitter<'_>, word: u64) -> Operand {
+    super::integer::constant(e, i128::from(word as i64))
 }

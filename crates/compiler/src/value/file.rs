@@ -46,12 +46,25 @@ impl Emitter<'_> {
         member: &str,
         to: &str,
     ) -> Result<Base, Error> {
+        let pointer = self.member(base, structure, member)?;
+        match base {
+            Base::Typed(_) => Ok(Base::Typed(pointer)),
+            Base::Address(_) => self.typed(pointer, to),
+        }
+    }
+
+    /// The pointer in a member of the structure itself, whatever it points to.
+    pub(crate) fn member(
+        &mut self,
+        base: Base,
+        structure: &str,
+        member: &str,
+    ) -> Result<Value, Error> {
         let offset = self.read.offset(structure, member)?;
         Ok(match base {
-            Base::Typed(pointer) => Base::Typed(self.b.load(Size::U64, pointer, offset as i16)),
+            Base::Typed(pointer) => self.b.load(Size::U64, pointer, offset as i16),
             Base::Address(address) => {
-                let address = self.read.probe(&mut self.b, address, offset as u32, Size::U64);
-                self.typed(address, to)?
+                self.read.probe(&mut self.b, address, offset as u32, Size::U64)
             }
         })
     }

@@ -1,6 +1,6 @@
 //! Paths: of files, of descriptors, of paths and dentries, of programs about to be executed.
 //!
-//! In the record: the mode (u16), whether the path is whole (u16), the path's bytes. A path is
+//! In the record: the mode (u16), how much there is of the path (u16), the path's bytes. A path is
 //! relative to the root of the current process; that of a dentry alone, to its filesystem's.
 
 use super::file::Object;
@@ -10,14 +10,14 @@ use crate::emit::{Emitter, scratch};
 use crate::observed::{FilePath, Observed};
 use crate::plan::Input;
 use crate::walk::{self, Walk};
-use ebpf::{Cond, Size, Value};
+use ebpf::{Size, Value};
 
 /// Byte offsets of a captured path.
 pub(crate) mod at {
     /// Mode (u16).
     pub(crate) const MODE: i16 = 0;
-    /// Whether the path is whole (u16).
-    pub(crate) const COMPLETE: i16 = 2;
+    /// [`extent`](crate::walk::extent) (u16).
+    pub(crate) const EXTENT: i16 = 2;
     /// The path.
     pub(crate) const PATH: i16 = 4;
 }
@@ -35,24 +35,17 @@ impl Kind for Path {
         let mode = e.mode(object.dentry)?;
         e.b.store(Size::U16, capture.to, at::MODE, mode);
         let path = e.walk(object)?;
-        let complete = crate::flow::choose(
-            &mut e.b,
-            Cond::Ne,
-            path.complete,
-            0,
-            |b| b.iconst(1),
-            |b| b.iconst(0),
-        );
-        e.b.store(Size::U16, capture.to, at::COMPLETE, complete);
+        e.b.store(Size::U16, capture.to, at::EXTENT, path.extent);
         let to = e.b.add(capture.to, i32::from(at::PATH));
         e.copy(to, path.length, path.start);
         Ok(e.b.add(path.length, i32::from(at::PATH)))
     }
 
     fn decode(&self, bytes: &[u8], _: &Input) -> Option<Observed> {
+        let extent = bytes::array(bytes, at::EXTENT as usize)?;
         Some(self.0(FilePath {
             mode: u16::from_ne_bytes(bytes::array(bytes, at::MODE as usize)?),
-            complete: bytes::array::<2>(bytes, at::COMPLETE as usize)? != [0; 2],
+            complete: i32::from(u16::from_ne_bytes(extent)) == walk::extent::WHOLE,
             path: bytes.get(at::PATH as usize..)?.to_vec(),
         }))
     }

@@ -1,0 +1,157 @@
+//! Operators of texts, on the names that are given to openat(2).
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use harness::{Harness, policy};
+use std::ffi::CString;
+
+/// Loads a policy on openat with a filter on the name.
+fn load(harness: &mut Harness, operator: &str, values: &[&str]) {
+    let hook = format!(
+        "call: sys_openat\nsyscall: true\nargs:\n- {{index: 1, type: string}}\nselectors:\n- matchArgs:\n  - {{index: 1, operator: {operator}, values: {values:?}}}\n"
+    );
+    harness.load(&policy("open", "kprobes", &hook));
+}
+
+/// Whether a name matches.
+fn matches(harness: &mut Harness, name: &[u8]) -> bool {
+    let name = CString::new(name).unwrap();
+    let seen = harness.during(|| {
+        use rustix::fs::{Mode, OFlags};
+        // Most of them are not there.
+        let _ = rustix::fs::openat(rustix::fs::CWD, &name, OFlags::RDONLY, Mode::empty());
+    });
+    !seen.is_empty()
+}
+
+fn check(harness: &mut Harness, operator: &str, values: &[&str], names: &[(&str, bool)]) {
+    load(harness, operator, values);
+    for (name, expected) in names {
+        let found = matches(harness, name.as_bytes());
+        assert_eq!(found, *expected, "{operator} {values:?} of {name:?}");
+    }
+}
+
+#[test]
+fn equal() {
+    let Some(mut harness) = Harness::new() else { return };
+    let h = &mut harness;
+    check(h, "Equal", &["tx-abc"], &[("tx-abc", true), ("tx-ab", false), ("tx-abcd", false)]);
+    check(
+        h,
+        "Equal",
+        &["tx-1", "tx-12345678", "tx-12345678901234", ""],
+        &[
+            ("tx-1", true),
+            ("tx-12345678", true),
+            ("tx-12345678901234", true),
+            ("tx-12345678901235", false),
+            ("tx-02345678", false),
+            ("", true),
+            ("t", false),
+        ],
+    );
+    check(h, "NotEqual", &["tx-1", "tx-2"], &[("tx-1", false), ("tx-2", false), ("tx-3", true)]);
+}
+
+#[test]
+fn long_lists() {
+    let Some(mut harness) = Harness::new() else { return };
+    let h = &mut harness;
+    let values: Vec<String> =
+        (0..600).map(|n| format!("tx-{}{n}", "long/".repeat(n % 7))).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let names = [
+        ("tx-0", true),
+        ("tx-long/1", true),
+        ("tx-long/8", true),
+        ("tx-long/9", false),
+        ("tx-long/long/long/long/599", true),
+        ("tx-long/long/long/long/600", false),
+        ("tx-long/long/long/long/598", false),
+        ("xx-0", false),
+    ];
+    check(h, "Equal", &values, &names);
+    check(
+        h,
+        "Prefix",
+        &values[7..],
+        &[("tx-0", false), ("tx-7/and more", true), ("tx-long/8/", true), ("tx-long/9", false)],
+    );
+    check(
+        h,
+        "Postfix",
+        &values[7..],
+        &[("tx-0", false), ("some/tx-7", true), ("x/tx-long/8", true), ("tx-long/9", false)],
+    );
+}
+
+#[test]
+fn prefix_and_postfix() {
+    let Some(mut harness) = Harness::new() else { return };
+    let h = &mut harness;
+    let names = [("tx-/a/b", true), ("tx-/a/", true), ("tx-/a", false), ("x-/a/b", false)];
+    check(h, "Prefix", &["tx-/a/"], &names);
+    check(h, "NotPrefix", &["tx-"], &[("tx-a", false), ("tx", true), ("ty-a", true)]);
+    check(
+        h,
+        "Postfix",
+        &[".so", "-version.1"],
+        &[("tx.so", true), (".so", true), ("so", false), ("tx.so.1", false), ("a-version.1", true)],
+    );
+    check(h, "NotPostfix", &[".so"], &[("tx.so", false), ("tx.so.1", true), ("", true)]);
+    let long = "p".repeat(4000);
+    let longer = format!("{long}/tx");
+    check(h, "Prefix", &[&long], &[(&longer, true), (&long, true), (&long[1..], false)]);
+    check(h, "Postfix", &[&longer], &[(&longer, true), (&long, false)]);
+}
+
+#[test]
+fn contains() {
+    let Some(mut harness) = Harness::new() else { return };
+    let h = &mut harness;
+    check(
+        h,
+        "SubString",
+        &["tx-needle"],
+        &[
+            ("tx-needle", true),
+            ("/a/tx-needle/b", true),
+            ("/a/tx-needl", false),
+            ("tx-needlf/tx-needle", true),
+            ("/a/TX-needle/b", false),
+        ],
+    );
+    check(
+        h,
+        "SubString",
+        &["tx1", "tx-a-long-one-of-more-than-16", "~"],
+        &[
+            ("tx1", true),
+            ("..tx-a-long-one-of-more-than-16", true),
+            ("..tx-a-long-one-of-more-than-17", false),
+            ("..tx-a-long-one-of-more-than-1", false),
+            ("abc~", true),
+            ("abc", false),
+            ("", false),
+        ],
+    );
+    check(
+        h,
+        "SubStringIgnCase",
+        &["Tx-[@Z{`A"],
+        &[
+            ("..tX-[@z{`a..", true),
+            ("TX-[@Z{`A", true),
+            // Next to the letters, and apart by 0x20.
+            ("tx-{@z{`a", false),
+            ("tx-[`z{`a", false),
+            ("tx-[@z[`a", false),
+        ],
+    );
+    check(h, "SubStringIgnCase", &["Ä-txé"], &[("x/Ä-TXé", true), ("x/ä-txé", false)]);
+    let far = format!("{}tx-end", "a".repeat(4089));
+    check(h, "SubString", &["tx-end", "never"], &[(&far, true), (&far[..4094], false)]);
+}
