@@ -27,12 +27,7 @@ pub fn explain(plan: &Plan, machine: &Machine) -> Result<Vec<Explained>, Error> 
     let mut by_place: BTreeMap<Place, Vec<Section>> = BTreeMap::new();
     for (number, hook) in plan.hooks.iter().enumerate() {
         for (place, role) in places(hook) {
-            let section = Section {
-                number: number as u32 + 1,
-                policy: plan.policy.clone(),
-                hook: hook.clone(),
-                role,
-            };
+            let section = Section::new(number as u32 + 1, plan.policy.clone(), hook.clone(), role);
             by_place.entry(place).or_default().push(section);
         }
     }

@@ -7,7 +7,9 @@
 
 use crate::base::Base;
 use crate::decode::{Announced, Decoder, Registry};
+use crate::emit::fold;
 use crate::emit::map::control;
+use crate::emit::program::{self, Sample};
 use crate::emit::section::{Role, Section};
 use crate::link::attached::Counters;
 use crate::link::{Attached, Place, SharedMaps, places};
@@ -19,8 +21,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Sections in one program, at most: the kernel takes 256 functions, and verifies a program whole.
-const SECTIONS_MAX: usize = 64;
+/// Functions for sections in one program, at most: the kernel takes 256 functions in all, and verifies
+/// a program whole.
+const FUNCTIONS_MAX: usize = 64;
 /// How long the records of a removed policy can still be read.
 const RETIRED: Duration = Duration::from_secs(60);
 
@@ -117,6 +120,56 @@ impl Policies {
     /// # Errors
     /// What was in force stays so.
     pub fn add_plan(&mut self, key: PolicyKey, plan: Plan) -> Result<(), Error> {
+        let loaded = self.number(plan);
+        let numbers = numbers(&loaded);
+        let changed = self.change(BTreeMap::from([(key, Some(loaded))]));
+        if changed.is_err() {
+            self.retire(numbers);
+        }
+        changed
+    }
+
+    /// Puts many policies in force at one instant; those that cannot be are left out and told why.
+    /// Much faster than one after the other when they share places.
+    pub fn add_all(
+        &mut self,
+        policies: Vec<(PolicyKey, Arc<CheckedPolicy>)>,
+    ) -> Vec<(PolicyKey, Result<Added, AddError>)> {
+        let mut results = Vec::new();
+        let mut planned = Vec::new();
+        for (key, policy) in policies {
+            match Plan::new(policy, &self.machine) {
+                Ok(plan) => {
+                    let added = Added { notes: plan.notes.clone(), hooks: plan.hooks.len() };
+                    results.push((key.clone(), Ok(added)));
+                    planned.push((key, plan));
+                }
+                Err(problems) => results.push((key, Err(AddError::Plan(problems)))),
+            }
+        }
+        let changes: BTreeMap<_, _> = planned
+            .iter()
+            .map(|(key, plan)| (key.clone(), Some(self.number(plan.clone()))))
+            .collect();
+        let numbers: Vec<u32> = changes.values().flatten().flat_map(numbers).collect();
+        if self.change(changes).is_ok() {
+            return results;
+        }
+        // One of them spoils it for all: find out which.
+        self.retire(numbers);
+        for (key, plan) in planned {
+            if let Err(error) = self.add_plan(key.clone(), plan) {
+                let result = results.iter_mut().find(|(of, _)| *of == key);
+                if let Some((_, result)) = result {
+                    *result = Err(AddError::Load(error));
+                }
+            }
+        }
+        results
+    }
+
+    /// Gives the hooks of a plan their numbers in records.
+    fn number(&mut self, plan: Plan) -> Loaded {
         let mut sections = Vec::new();
         for hook in &plan.hooks {
             self.numbers += 1;
@@ -128,22 +181,11 @@ impl Policies {
             };
             self.announce(self.numbers, announced);
             for (place, role) in places {
-                let section = Section {
-                    number: self.numbers,
-                    policy: plan.policy.clone(),
-                    hook: hook.clone(),
-                    role,
-                };
+                let section = Section::new(self.numbers, plan.policy.clone(), hook.clone(), role);
                 sections.push((place, section));
             }
         }
-        let loaded = Loaded { plan, sections };
-        let numbers = numbers(&loaded);
-        let changed = self.change(&key, Some(loaded));
-        if changed.is_err() {
-            self.retire(numbers);
-        }
-        changed
+        Loaded { plan, sections }
     }
 
     /// Takes a policy out of force. False: there is none of that key.
@@ -154,7 +196,7 @@ impl Policies {
         if !self.loaded.contains_key(key) {
             return Ok(false);
         }
-        self.change(key, None)?;
+        self.change(BTreeMap::from([(key.clone(), None)]))?;
         Ok(true)
     }
 
@@ -208,45 +250,44 @@ impl Policies {
         }
     }
 
-    /// Replaces what is in force for a key.
-    fn change(&mut self, key: &PolicyKey, new: Option<Loaded>) -> Result<(), Error> {
-        let old = self.loaded.get(key);
-        let sections = |loaded: Option<&Loaded>| {
-            loaded.into_iter().flat_map(|loaded| &loaded.sections).cloned().collect::<Vec<_>>()
-        };
-        let affected: BTreeSet<Place> = sections(old)
-            .into_iter()
-            .chain(sections(new.as_ref()))
-            .map(|(place, _)| place)
+    /// Replaces what is in force for some keys.
+    fn change(&mut self, mut changes: BTreeMap<PolicyKey, Option<Loaded>>) -> Result<(), Error> {
+        let old = changes.keys().filter_map(|key| self.loaded.get(key));
+        let new = changes.values().flatten();
+        let affected: BTreeSet<Place> = old
+            .chain(new)
+            .flat_map(|loaded| &loaded.sections)
+            .map(|(place, _)| place.clone())
             .collect();
-        let others: Vec<&Loaded> =
-            self.loaded.iter().filter(|(other, _)| *other != key).map(|(_, l)| l).collect();
+        let staying = self.loaded.iter().filter(|(key, _)| !changes.contains_key(key));
+        let all: Vec<&Loaded> =
+            staying.map(|(_, loaded)| loaded).chain(changes.values().flatten()).collect();
+        let mut by_place: BTreeMap<&Place, Vec<Section>> = BTreeMap::new();
+        for (place, section) in all.iter().flat_map(|loaded| &loaded.sections) {
+            if affected.contains(place) {
+                by_place.entry(place).or_default().push(section.clone());
+            }
+        }
         // Returns first: whatever an entry notes is seen to return.
         let mut order: Vec<&Place> = affected.iter().collect();
         order.sort_by_key(|place| !place.completes());
         let mut made: Vec<(Place, Vec<Attached>)> = Vec::new();
         let mut taken = self.slots.clone();
         for place in order {
-            let here: Vec<Section> = others
-                .iter()
-                .copied()
-                .chain(new.as_ref())
-                .flat_map(|loaded| &loaded.sections)
-                .filter(|(at, _)| at == place)
-                .map(|(_, section)| section.clone())
-                .collect();
+            let here = by_place.remove(place).unwrap_or_default();
             let mut programs = Vec::new();
-            for chunk in here.chunks(SECTIONS_MAX) {
+            for chunk in pack(here, place, &self.machine)? {
                 let slot = taken.iter().position(|taken| !taken).ok_or(Error::TooManyPrograms)?;
                 taken[slot] = true;
                 let slot = slot as u32;
-                programs.push(Attached::new(place, slot, chunk, &self.machine, &self.shared)?);
+                programs.push(Attached::new(place, slot, &chunk, &self.machine, &self.shared)?);
             }
             made.push((place.clone(), programs));
         }
         self.slots = taken;
         self.flip(&made);
-        let retired: BTreeSet<u32> = old_numbers(self.loaded.get(key));
+        let old = changes.keys().filter_map(|key| self.loaded.get(key));
+        let retired: BTreeSet<u32> = old.flat_map(numbers).collect();
         // Entries first: what they noted is still seen to return.
         for (place, programs) in made.into_iter().rev() {
             let old = if programs.is_empty() {
@@ -261,10 +302,12 @@ impl Policies {
                 self.slots[attached.slot as usize] = false;
             }
         }
-        match new {
-            Some(new) => self.loaded.insert(key.clone(), new),
-            None => self.loaded.remove(key),
-        };
+        while let Some((key, new)) = changes.pop_first() {
+            match new {
+                Some(new) => self.loaded.insert(key, new),
+                None => self.loaded.remove(&key),
+            };
+        }
         self.retire(retired);
         Ok(())
     }
@@ -299,6 +342,39 @@ fn numbers(loaded: &Loaded) -> BTreeSet<u32> {
     loaded.sections.iter().map(|(_, section)| section.number).collect()
 }
 
-fn old_numbers(loaded: Option<&Loaded>) -> BTreeSet<u32> {
-    loaded.map(numbers).unwrap_or_default()
+/// Divides the sections of a place into programs; those that can be made one stay together.
+fn pack(
+    sections: Vec<Section>,
+    place: &Place,
+    machine: &Machine,
+) -> Result<Vec<Vec<Section>>, Error> {
+    if sections.len() <= FUNCTIONS_MAX {
+        return Ok(if sections.is_empty() { Vec::new() } else { vec![sections] });
+    }
+    let mut groups: BTreeMap<Sample, Vec<Section>> = BTreeMap::new();
+    for section in sections {
+        let sample = match section.sample.get() {
+            Some(sample) => sample.clone(),
+            None => {
+                let sample = program::sample(machine, place.shape(), &section)?;
+                section.sample.get_or_init(|| sample).clone()
+            }
+        };
+        groups.entry(sample).or_default().push(section);
+    }
+    let (mut programs, mut current, mut functions) = (Vec::new(), Vec::new(), 0);
+    for ((_, shape), group) in groups {
+        let folded = shape.is_some() && group.len() >= fold::LEAST;
+        let parts = if folded { vec![group] } else { group.into_iter().map(|s| vec![s]).collect() };
+        for part in parts {
+            if functions == FUNCTIONS_MAX {
+                programs.push(std::mem::take(&mut current));
+                functions = 0;
+            }
+            current.extend(part);
+            functions += 1;
+        }
+    }
+    programs.push(current);
+    Ok(programs)
 }

@@ -84,12 +84,7 @@ impl Trials {
     /// says.
     pub fn load(&self, policy: &Arc<CheckedPolicy>, hook: &HookPlan) -> Result<Trial, Error> {
         let hook = Arc::new(untyped(hook)?);
-        let section = Section {
-            number: NUMBER,
-            policy: policy.clone(),
-            hook: hook.clone(),
-            role: Role::Whole,
-        };
+        let section = Section::new(NUMBER, policy.clone(), hook.clone(), Role::Whole);
         let shape = Shape::Words { returned: Some(ARGUMENTS as u32) };
         let Code { module, tables } =
             program::program("tg_trial", &self.machine, shape, None, &[section])?;

@@ -2,6 +2,7 @@
 //!
 //! - [`Emitter`]: one function of a program, with its maps and its record
 //! - [`context`]: where a hook finds its arguments
+//! - [`fold`]: sections that differ in constants only, made one
 //! - [`lines`]: the policy's lines as source lines
 //! - [`load`]: from an input of the plan to a value
 //! - [`scratch`]: memory for records and texts
@@ -12,6 +13,7 @@
 
 pub(crate) mod context;
 pub(crate) mod emitter;
+pub(crate) mod fold;
 pub(crate) mod lines;
 pub(crate) mod load;
 pub(crate) mod map;

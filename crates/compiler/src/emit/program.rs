@@ -7,7 +7,7 @@ use super::map::{Maps, control};
 use super::scratch::{self, Functions};
 use super::section::Section;
 use super::table::{Table, Tables};
-use super::{Context, Emitter};
+use super::{Context, Emitter, fold};
 use crate::flow::return_if;
 use crate::plan::Attachment;
 use crate::read::{Base, Reader};
@@ -66,22 +66,52 @@ pub(crate) fn program(
         acquire: module.declare("tg_acquire", 0),
         path_step: module.declare("tg_path_step", 2),
     };
-    let mut called = Vec::new();
+    let mut bodies = Vec::new();
     for (index, section) in sections.iter().enumerate() {
-        let function = format!("section_{index}");
-        let id = module.declare(&function, 1);
-        let body = FunctionBuilder::new(function, 1);
+        let body = FunctionBuilder::new(format!("section_{index}"), 1);
         let lines = Lines::declare(&mut module, section);
         let tables = Tables { module: &mut module, list: &mut tables };
         let shared = Shared { machine, maps, functions, shape };
         let body = section_function(body, shared, lines, tables, index as u32, section)?;
-        module.define(id, body);
-        called.push((section, id));
+        bodies.push((key(section), body));
     }
+    let called = fold::define(&mut module, &mut tables, bodies)?;
     module.define(functions.acquire, scratch::acquire(&maps)?);
     module.define(functions.path_step, path_step(machine)?);
     module.define(main, main_function(name, machine, maps, shape, slot, &called)?);
     Ok(Code { module, tables })
+}
+
+/// The function of a section, to be compared with others: what it is part of makes no difference.
+pub(crate) fn sample(machine: &Machine, shape: Shape, section: &Section) -> Result<Sample, Error> {
+    let mut module = Module::new("sample");
+    let mut list = Vec::new();
+    let maps = Maps::declare(&mut module);
+    let functions = Functions {
+        acquire: module.declare("tg_acquire", 0),
+        path_step: module.declare("tg_path_step", 2),
+    };
+    let tables = Tables { module: &mut module, list: &mut list };
+    let shared = Shared { machine, maps, functions, shape };
+    let body = FunctionBuilder::new("section", 1);
+    let body = section_function(body, shared, Lines::default(), tables, 0, section)?;
+    // Tables of several policies are never one.
+    let shape = list.is_empty().then(|| body.shape());
+    Ok((key(section), shape))
+}
+
+/// Sections of equal samples can be made one.
+pub(crate) type Sample = (Option<u64>, Option<ebpf::Shape>);
+
+/// Which system call a section is for, among those of one program: its number, and bit 31 for 32-bit
+/// callers.
+fn key(section: &Section) -> Option<u64> {
+    match section.hook.attachment {
+        Attachment::Syscall { number, compat } => {
+            Some(u64::from(number) | if compat { 1 << 31 } else { 0 })
+        }
+        _ => None,
+    }
 }
 
 /// The step of walks in the scratch areas.
@@ -182,7 +212,7 @@ fn main_function(
     maps: Maps,
     shape: Shape,
     slot: Option<u32>,
-    sections: &[(&Section, FuncId)],
+    sections: &[(Option<u64>, FuncId)],
 ) -> Result<ebpf::Function, Error> {
     let mut b = FunctionBuilder::new(name, 1);
     let raw = b.param(0);
@@ -218,7 +248,7 @@ fn dispatch(
     machine: &Machine,
     raw: ebpf::Value,
     shape: Shape,
-    sections: &[(&Section, FuncId)],
+    sections: &[(Option<u64>, FuncId)],
 ) -> Result<(), Error> {
     let read = Reader::new(b, &machine.btf);
     let number = match shape {
@@ -234,10 +264,9 @@ fn dispatch(
     let number = b.and(number, 0x7fff_ffff);
     let number = b.or(number, compat);
     let mut table: BTreeMap<u64, Vec<FuncId>> = BTreeMap::new();
-    for (section, id) in sections {
-        if let Attachment::Syscall { number, compat } = section.hook.attachment {
-            let key = u64::from(number) | if compat { 1 << 31 } else { 0 };
-            table.entry(key).or_default().push(*id);
+    for (key, id) in sections {
+        if let Some(key) = key {
+            table.entry(*key).or_default().push(*id);
         }
     }
     let table: Vec<(u64, Vec<FuncId>)> = table.into_iter().collect();

@@ -4,13 +4,14 @@
 //! stand from cheap to dear: first what the process is, then values. Nothing is captured before a
 //! selector matches, except texts that a filter had to read.
 
+use super::program::Sample;
 use super::record::Position;
 use super::{Context, Emitter, map};
 use crate::plan::{Attachment, HookPlan};
 use crate::{Error, filter, helper, test};
 use ebpf::{Block, Cond, Size, Value};
 use policy::checked::{CheckedPolicy, Filter, FilterTest, Selector, Subject};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Which part of a call a section sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,20 @@ pub(crate) struct Section {
     pub(crate) hook: Arc<HookPlan>,
     /// Which part it is.
     pub(crate) role: Role,
+    /// What it can be folded with, once that was asked.
+    pub(crate) sample: Arc<OnceLock<Sample>>,
+}
+
+impl Section {
+    /// A part of a policy's hook. The parts of one hook have one number.
+    pub(crate) fn new(
+        number: u32,
+        policy: Arc<CheckedPolicy>,
+        hook: Arc<HookPlan>,
+        role: Role,
+    ) -> Self {
+        Self { number, policy, hook, role, sample: Arc::default() }
+    }
 }
 
 impl Emitter<'_> {

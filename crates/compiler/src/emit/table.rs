@@ -14,6 +14,8 @@ use kernel::map::{Map, MapFlags, MapSpec, MapType, Update};
 pub(crate) enum TableKind {
     /// Equal bytes.
     Hash,
+    /// By index: keys are 0, 1, 2, … (u32, host byte order).
+    Array,
     /// Longest prefix. A key is the number of bits that count (u32, host byte order), then the bytes.
     Prefixes,
 }
@@ -40,11 +42,22 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// The name of the table with this in it, which is added to the list unless it is there.
+    pub(crate) fn of(list: &mut Vec<Self>, spec: TableSpec) -> String {
+        if let Some(known) = list.iter().find(|table| table.spec == spec) {
+            return known.name.clone();
+        }
+        let name = format!("tg_table_{}", list.len());
+        list.push(Self { name: name.clone(), spec });
+        name
+    }
+
     /// Creates the map, with everything in it.
     pub(crate) fn create(&self) -> Result<Map, Error> {
         let TableSpec { kind, key_size, value_size, entries } = &self.spec;
         let (map_type, flags) = match kind {
             TableKind::Hash => (MapType::HASH, MapFlags::RDONLY_PROG),
+            TableKind::Array => (MapType::ARRAY, MapFlags::RDONLY_PROG),
             TableKind::Prefixes => {
                 (MapType::LPM_TRIE, MapFlags::RDONLY_PROG | MapFlags::NO_PREALLOC)
             }
@@ -75,15 +88,6 @@ impl Emitter<'_> {
     /// The map of a table with this in it.
     pub(crate) fn table(&mut self, spec: TableSpec) -> MapRef {
         let Tables { module, list } = &mut self.tables;
-        let known = list.iter().find(|table| table.spec == spec);
-        let name = match known {
-            Some(table) => table.name.clone(),
-            None => {
-                let name = format!("tg_table_{}", list.len());
-                list.push(Table { name: name.clone(), spec });
-                name
-            }
-        };
-        module.map(name)
+        module.map(Table::of(list, spec))
     }
 }
