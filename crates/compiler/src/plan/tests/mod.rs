@@ -352,3 +352,33 @@ fn all_system_calls_are_those_that_the_kernel_is_known_to_serve() {
     assert!(typed.iter().all(|name| all.contains(&(*name).to_owned())), "{all:?}");
     assert!(all.contains(&"__x64_sys_getuid".to_owned()) && all.len() == 5, "{all:?}");
 }
+
+#[test]
+fn what_records_of_tracepoints_hold_can_be_read() {
+    let (Some(mut machine), Ok(tracefs)) = (described(ALL), kernel::tracefs::Tracefs::find())
+    else {
+        return println!("skipped: no types or no tracing file system");
+    };
+    let mut refused = std::collections::BTreeMap::new();
+    let mut fields = 0;
+    machine.tracefs = Some(tracefs.clone());
+    for subsystem in tracefs.subsystems().unwrap() {
+        for event in tracefs.events(&subsystem).unwrap().into_iter().step_by(7) {
+            // Some groups are there for ftrace itself and have no format.
+            let Ok(format) = tracefs.event(&subsystem, &event) else { continue };
+            for index in 0..format.fields.len() {
+                let head = format!("subsystem: {subsystem}, event: {event}");
+                let spec = format!("tracepoints:\n- {{{head}, args: [{{index: {index}}}]}}\n");
+                fields += 1;
+                let Err(problems) = plan(&machine, &spec) else { continue };
+                let message = &problems.list[0].message;
+                let known = ["no type stands for", "is an array", "not captured yet"];
+                let why = known.into_iter().find(|known| message.contains(known));
+                let why = why.unwrap_or_else(|| panic!("{subsystem}/{event}: {message}"));
+                *refused.entry(why).or_insert(0) += 1;
+            }
+        }
+    }
+    println!("{fields} fields, refused: {refused:?}");
+    assert!(fields > 500);
+}
