@@ -10,7 +10,7 @@ use compiler::plan::Plan;
 use compiler::policies::Policies;
 use compiler::{Decoder, Machine};
 use kernel::btf::{Btf, KERNEL_BTF};
-use kernel::features::Feature;
+use kernel::features::{Feature, Features, Probe};
 use kernel::ringbuf::{RingBuffer, RingSet};
 use policy::{CheckedPolicy, PolicyKey};
 use std::sync::Arc;
@@ -28,6 +28,22 @@ pub(crate) struct Harness {
 impl Harness {
     /// `None`, with a word on stderr: it cannot be done here.
     pub(crate) fn new() -> Option<Self> {
+        Self::on(Machine::running)
+    }
+
+    /// The same, for policies that are compiled as for a kernel without `feature`.
+    pub(crate) fn without(feature: Feature) -> Option<Self> {
+        Self::on(|btf| {
+            let mut machine = Machine::running(btf);
+            let mut target = machine.features.record();
+            let no = Probe::No { why: "not wanted".to_owned() };
+            target.answers.insert(feature.name().to_owned(), no);
+            machine.features = Features::recorded(target);
+            machine
+        })
+    }
+
+    fn on(machine: impl FnOnce(Arc<Btf>) -> Machine) -> Option<Self> {
         let btf = match Btf::from_file(KERNEL_BTF) {
             Ok(btf) => Arc::new(btf),
             Err(error) => {
@@ -50,7 +66,7 @@ impl Harness {
             Err(error) => panic!("{error}\n{error:?}"),
         };
         base.attach().unwrap();
-        let machine = Arc::new(Machine::running(btf));
+        let machine = Arc::new(machine(btf));
         let policies = Policies::new(machine.clone(), &base).unwrap();
         let decoder = policies.decoder();
         let ring = RingBuffer::new(base.observation_ring().try_clone().unwrap()).unwrap();
