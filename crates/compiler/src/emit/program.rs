@@ -275,7 +275,7 @@ fn dispatch(
 }
 
 /// 1 for a system call by a 32-bit caller: `in_ia32_syscall()` tests `TS_COMPAT` of the thread.
-fn compat(b: &mut FunctionBuilder, read: &Reader<'_>) -> Result<ebpf::Value, Error> {
+pub(crate) fn compat(b: &mut FunctionBuilder, read: &Reader<'_>) -> Result<ebpf::Value, Error> {
     /// arch/x86/include/asm/thread_info.h
     const TS_COMPAT: i32 = 2;
     if !cfg!(target_arch = "x86_64") || !read.has("task_struct", "thread_info.status") {

@@ -6,13 +6,14 @@
 
 use super::load::status;
 use super::scratch::{ITEM_MASK, RECORD_SIZE};
-use super::{Emitter, map};
+use super::{Emitter, Loaded, map};
 use crate::base::record::at as base_at;
 use crate::base::state::{self, Who};
 use crate::plan::{HookPlan, Input};
 use crate::read::Base;
 use crate::{Error, helper, value};
 use ebpf::{Block, Cond, Size, Value, Var};
+use policy::document::TypeName;
 
 /// Byte offsets in the header; the first ones are those of all records.
 pub(crate) mod at {
@@ -150,8 +151,13 @@ impl Emitter<'_> {
         let start = self.b.get(text.start);
         let start = self.b.and(start, ITEM_MASK);
         let start = self.b.add(area, start);
-        let start = self.b.add(start, i32::from(item::SIZE));
+        let head = value::of(input.kind).map_or(0, value::Kind::head);
+        let start = self.b.add(start, i32::from(item::SIZE) + head);
         let length = self.b.get(text.length);
+        if input.kind == TypeName::SockaddrUn {
+            // An address without a path, not one with an empty path.
+            self.require(Cond::Ne, length, 0, unknown);
+        }
         Ok(Bytes { start, length })
     }
 
@@ -182,7 +188,10 @@ impl Emitter<'_> {
         let at = self.b.add(area, offset);
         let fault = self.b.create_block();
         let code = self.b.append_param(fault);
-        let loaded = self.load(input, fault)?;
+        let loaded = match self.returned_buffer {
+            Some(value) => Loaded { value, typed: false },
+            None => self.load(input, fault)?,
+        };
         let to = self.b.add(at, i32::from(item::SIZE));
         let length = kind.capture(self, &value::Capture { input, loaded, to, fault })?;
         self.b.store(Size::U16, at, item::POSITION, i32::from(position.code()));
@@ -196,6 +205,7 @@ impl Emitter<'_> {
             let read = self.b.iconst(1);
             self.b.def(text.state, read);
             self.b.def(text.start, offset);
+            let length = self.b.sub(length, kind.head());
             self.b.def(text.length, length);
         }
         self.b.jump(done, &[]);

@@ -3,10 +3,21 @@
 //! A type is one file: its [`Kind`] writes the bytes that the same file decodes. [`of`] is the one
 //! place that knows them all.
 
+mod buffer;
+pub(crate) mod capability;
+mod credentials;
 pub(crate) mod file;
 pub(crate) mod integer;
+pub(crate) mod memory;
+pub(crate) mod network;
+mod packet;
 pub(crate) mod path;
+mod sockaddr;
+mod socket;
+mod structure;
+pub(crate) mod syscall;
 pub(crate) mod text;
+mod unix;
 
 use crate::Error;
 use crate::emit::{Emitter, Loaded};
@@ -21,7 +32,7 @@ pub(crate) struct Capture<'a> {
     pub(crate) input: &'a Input,
     /// Its value: a number or pointer.
     pub(crate) loaded: Loaded,
-    /// Where its bytes go: [`crate::emit::scratch::TEXT_MAX`] + 8 there are.
+    /// Where its bytes go: [`crate::emit::scratch::TEXT_MAX`] + 16 there are.
     pub(crate) to: Value,
     /// Where to go, with a status, when it cannot be read.
     pub(crate) fault: Block,
@@ -29,6 +40,12 @@ pub(crate) struct Capture<'a> {
 
 /// A type of values.
 pub(crate) trait Kind: Sync {
+    /// How many of the value's bytes stand before the text that filters see; 0 but for texts with
+    /// something about them, at most 8.
+    fn head(&self) -> i32 {
+        0
+    }
+
     /// Writes the value's bytes; gives how many, at most [`crate::emit::scratch::TEXT_MAX`] + 8, known
     /// to the verifier.
     fn capture(&self, e: &mut Emitter<'_>, capture: &Capture<'_>) -> Result<Value, Error>;
@@ -50,6 +67,16 @@ pub(crate) fn of(name: TypeName) -> Option<&'static dyn Kind> {
         T::Int64 | T::Sint64 | T::Long => &integer::INT64,
         T::Uint64 | T::Ulong | T::SizeT => &integer::UINT64,
         T::String => &text::String,
+        T::Filename => &text::Filename,
+        T::CharBuf => &buffer::Buffer,
+        T::Sock | T::Socket => &socket::Socket,
+        T::Skb => &packet::Buffer,
+        T::Sockaddr => &sockaddr::Internet,
+        T::SockaddrUn => &unix::Unix,
+        T::Cred => &credentials::Credentials,
+        T::KernelCapT | T::CapInheritable | T::CapPermitted | T::CapEffective => &capability::Set,
+        T::Capability => &integer::INT32,
+        T::Syscall64 => &syscall::Syscall,
         T::File | T::Fd | T::Kiocb => &path::FILE,
         T::Path | T::Dentry => &path::PATH,
         T::LinuxBinprm => &path::BINPRM,
@@ -62,6 +89,11 @@ pub(crate) mod bytes {
     /// `N` bytes at an offset.
     pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
         bytes.get(at..)?.first_chunk().copied()
+    }
+
+    /// A u32 in host byte order.
+    pub(crate) fn u32(bytes: &[u8], at: usize) -> Option<u32> {
+        array(bytes, at).map(u32::from_ne_bytes)
     }
 
     /// A u64 in host byte order.

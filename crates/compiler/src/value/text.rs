@@ -1,42 +1,25 @@
-//! Texts that end with NUL, in memory of the process or of the kernel.
+//! Texts that end with NUL.
 
+use super::memory::Memory;
 use super::{Capture, Kind};
 use crate::Error;
+use crate::emit::Emitter;
 use crate::emit::load::status;
 use crate::emit::scratch::TEXT_MAX;
-use crate::emit::{Context, Emitter};
-use crate::helper;
 use crate::observed::Observed;
-use crate::plan::{Input, Source};
-use ebpf::{Cond, Value};
+use crate::plan::Input;
+use ebpf::{Block, Cond, Value};
 
 /// A text wherever it is.
 pub(crate) struct String;
 
+/// The name in a `struct filename`.
+pub(crate) struct Filename;
+
 impl Kind for String {
     fn capture(&self, e: &mut Emitter<'_>, capture: &Capture<'_>) -> Result<Value, Error> {
-        let from = capture.loaded.value;
-        let room = e.b.iconst(i64::from(TEXT_MAX) + 1);
-        let copied = if in_user_memory(e, capture.input) {
-            e.b.call(helper::PROBE_READ_USER_STR, &[capture.to, room, from])
-        } else {
-            // Which of the two a function's `char *` is, its type does not say.
-            let kernel = e.b.call(helper::PROBE_READ_KERNEL_STR, &[capture.to, room, from]);
-            crate::flow::choose(
-                &mut e.b,
-                Cond::Slt,
-                kernel,
-                0,
-                |b| {
-                    let room = b.iconst(i64::from(TEXT_MAX) + 1);
-                    b.call(helper::PROBE_READ_USER_STR, &[capture.to, room, from])
-                },
-                |_| kernel,
-            )
-        };
-        e.fault_if(Cond::Sle, copied, 0, capture.fault, status::ADDRESS);
-        e.fault_if(Cond::Sgt, copied, TEXT_MAX + 1, capture.fault, status::ADDRESS);
-        Ok(e.b.sub(copied, 1))
+        let memory = Memory::of(e, capture.input);
+        Ok(e.copy_text(memory, capture.to, capture.loaded.value, TEXT_MAX, capture.fault))
     }
 
     fn decode(&self, bytes: &[u8], _: &Input) -> Option<Observed> {
@@ -44,9 +27,34 @@ impl Kind for String {
     }
 }
 
-/// Whether pointers of this input are the process's: arguments of system calls.
-pub(crate) fn in_user_memory(e: &Emitter<'_>, input: &Input) -> bool {
-    input.hops.is_empty()
-        && matches!(input.source, Source::Argument { .. })
-        && matches!(e.context, Context::Syscall { .. })
+impl Kind for Filename {
+    fn capture(&self, e: &mut Emitter<'_>, capture: &Capture<'_>) -> Result<Value, Error> {
+        let filename = e.structure(capture.loaded, "filename", capture.fault)?;
+        let name = e.read.offset("filename", "name")?;
+        let name = e.word(filename, name);
+        Ok(e.copy_text(Memory::Kernel, capture.to, name, TEXT_MAX, capture.fault))
+    }
+
+    fn decode(&self, bytes: &[u8], _: &Input) -> Option<Observed> {
+        Some(Observed::Text(bytes.to_vec()))
+    }
+}
+
+impl Emitter<'_> {
+    /// Copies a text of at most `most` bytes and its NUL; gives its length without NUL, known to the
+    /// verifier. Goes to `fault`, which takes a status, where it cannot be read.
+    pub(super) fn copy_text(
+        &mut self,
+        memory: Memory,
+        to: Value,
+        from: Value,
+        most: i32,
+        fault: Block,
+    ) -> Value {
+        let room = self.b.iconst(i64::from(most) + 1);
+        let copied = self.read_text(memory, to, room, from);
+        self.fault_if(Cond::Sle, copied, 0, fault, status::ADDRESS);
+        self.fault_if(Cond::Sgt, copied, most + 1, fault, status::ADDRESS);
+        self.b.sub(copied, 1)
+    }
 }
