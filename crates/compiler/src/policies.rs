@@ -203,14 +203,31 @@ impl Policies {
     /// What a policy's hooks counted since it was added, in the order of [`Plan::hooks`].
     pub fn counters(&self, key: &PolicyKey) -> Result<Option<Vec<Counters>>, Error> {
         let Some(loaded) = self.loaded.get(key) else { return Ok(None) };
+        let sums = self.sums()?;
+        let numbers = numbers(loaded);
+        Ok(Some(numbers.iter().map(|n| sums.get(n).copied().unwrap_or_default()).collect()))
+    }
+
+    /// What the hooks of each policy counted together since it was added.
+    pub fn all_counters(&self) -> Result<HashMap<PolicyKey, Counters>, Error> {
+        let sums = self.sums()?;
+        let together = |loaded: &Loaded| {
+            let mut sum = Counters::default();
+            numbers(loaded).iter().filter_map(|n| sums.get(n)).for_each(|&one| sum += one);
+            sum
+        };
+        Ok(self.loaded.iter().map(|(key, loaded)| (key.clone(), together(loaded))).collect())
+    }
+
+    /// What each section counted, by its number.
+    fn sums(&self) -> Result<HashMap<u32, Counters>, Error> {
         let mut sums = self.counted.clone();
         for attached in self.programs.values().flatten() {
             for (number, counters) in attached.counters()? {
                 *sums.entry(number).or_default() += counters;
             }
         }
-        let numbers = numbers(loaded);
-        Ok(Some(numbers.iter().map(|n| sums.get(n).copied().unwrap_or_default()).collect()))
+        Ok(sums)
     }
 
     /// Times that the kernel did not run one of the programs because it was running on that CPU.

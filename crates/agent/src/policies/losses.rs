@@ -37,6 +37,8 @@ pub struct PolicyLosses {
     pending: Vec<PolicyLoss>,
     total: u64,
     unlogged: u64,
+    /// Why the last of them was lost.
+    last_cause: String,
     logged: Option<Instant>,
 }
 
@@ -100,7 +102,10 @@ impl PolicyLosses {
         let count: u64 = losses.iter().map(|loss| loss.count).sum();
         self.total += count;
         self.unlogged += count;
-        self.log(now, losses.last());
+        if let Some(last) = losses.last() {
+            self.last_cause.clone_from(&last.cause);
+        }
+        self.log(now);
         losses
     }
 
@@ -109,14 +114,14 @@ impl PolicyLosses {
         self.total
     }
 
-    fn log(&mut self, now: Instant, last: Option<&PolicyLoss>) {
+    fn log(&mut self, now: Instant) {
         let due = self.logged.is_none_or(|logged| now.duration_since(logged) >= LOG_EVERY);
         if self.unlogged == 0 || !due {
             return;
         }
         self.logged = Some(now);
         let lost = std::mem::take(&mut self.unlogged);
-        let cause = last.map_or("various", |loss| loss.cause.as_str());
+        let cause = std::mem::take(&mut self.last_cause);
         tracing::warn!(
             lost,
             cause,

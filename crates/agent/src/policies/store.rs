@@ -171,13 +171,7 @@ impl Store {
             let problems = Problems { file: file.to_owned(), list: refused, omitted: 0 };
             return Err(LoadError::Refused(problems));
         }
-        let named = |error| match error {
-            LoadError::Refused(problems) => {
-                LoadError::Refused(Problems { file: file.to_owned(), ..problems })
-            }
-            other => other,
-        };
-        let added = self.loader().add(key, policy).map_err(named)?;
+        let added = self.loader().add(key, policy)?;
         for note in policy.notes.iter().chain(&added.notes) {
             tracing::warn!("policy {}: {}", shown(key), note.line(file));
         }

@@ -39,7 +39,7 @@ impl Loader for Fake {
                     message: "no such function".into(),
                 };
                 Err(LoadError::Refused(Problems {
-                    file: String::new(),
+                    file: policy.file.clone(),
                     list: vec![problem],
                     omitted: 0,
                 }))

@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use compiler::base::Base;
-use compiler::plan::Plan;
-use compiler::policies::Policies;
+use compiler::policies::{self, Policies};
 use compiler::{Decoder, Machine};
 use policy::{CheckedPolicy, PolicyKey};
 
@@ -44,7 +43,6 @@ struct State {
 }
 
 struct InForce {
-    machine: Arc<Machine>,
     policies: Policies,
     /// Since when there has been no policy.
     idle: Option<Instant>,
@@ -104,10 +102,10 @@ impl KernelPolicies {
             let failed = |error: &dyn std::fmt::Display| LoadError::Failed(error.to_string());
             let btf = plan::btf(self.btf_file.as_deref()).map_err(|error| failed(&error))?;
             let machine = Arc::new(Machine::running(Arc::new(btf)));
-            let policies = Policies::new(machine.clone(), base).map_err(|error| failed(&error))?;
+            let policies = Policies::new(machine, base).map_err(|error| failed(&error))?;
             let decoder = policies.decoder();
             *self.decoder.lock().unwrap_or_else(PoisonError::into_inner) = Some(decoder);
-            state.in_force = Some(InForce { machine, policies, idle: None });
+            state.in_force = Some(InForce { policies, idle: None });
         }
         state.in_force.as_mut().ok_or(LoadError::NotReady("now"))
     }
@@ -131,40 +129,38 @@ impl State {
         }
     }
 
-    /// Remembers what a policy counted that is about to go.
-    fn departs(&mut self, key: &PolicyKey) {
-        let measures = self.in_force.as_ref().map(|in_force| in_force.measure(key));
-        match measures {
-            Some(Ok(Some(measures))) => self.departed.push((key.clone(), measures)),
+    /// Remembers what policies counted that are about to go.
+    fn depart(&mut self, goes: impl Fn(&PolicyKey) -> bool) {
+        match self.in_force.as_ref().map(InForce::measures) {
+            Some(Ok(all)) => self.departed.extend(all.into_iter().filter(|(key, _)| goes(key))),
             Some(Err(error)) => {
-                tracing::warn!(policy = key.name, %error, "cannot read a policy's last counters");
+                tracing::warn!(%error, "cannot read the last counters of policies");
             }
-            Some(Ok(None)) | None => {}
+            None => {}
         }
     }
 }
 
 impl InForce {
-    fn measure(&self, key: &PolicyKey) -> Result<Option<Measures>, compiler::Error> {
-        let Some(hooks) = self.policies.counters(key)? else { return Ok(None) };
-        let mut measures = Measures {
-            memory: self.policies.memory_bytes(key)?.unwrap_or(0),
-            ..Measures::default()
-        };
-        for counters in hooks {
-            measures.posted += counters.posted;
-            measures.lost += counters.lost;
-            measures.no_memory += counters.no_scratch + counters.no_call;
-        }
-        Ok(Some(measures))
+    /// What was counted; not the memory, which takes longer to find out.
+    fn measures(&self) -> Result<HashMap<PolicyKey, Measures>, compiler::Error> {
+        let counters = self.policies.all_counters()?.into_iter();
+        let measures = counters.map(|(key, counters)| {
+            let measures = Measures {
+                posted: counters.posted,
+                lost: counters.lost,
+                no_memory: counters.no_scratch + counters.no_call,
+                memory: 0,
+            };
+            (key, measures)
+        });
+        Ok(measures.collect())
     }
 
-    fn measures(&self) -> Result<HashMap<PolicyKey, Measures>, compiler::Error> {
-        let mut all = HashMap::new();
-        for key in self.policies.keys() {
-            if let Some(measures) = self.measure(key)? {
-                all.insert(key.clone(), measures);
-            }
+    fn measures_with_memory(&self) -> Result<HashMap<PolicyKey, Measures>, compiler::Error> {
+        let mut all = self.measures()?;
+        for (key, measures) in &mut all {
+            measures.memory = self.policies.memory_bytes(key)?.unwrap_or(0);
         }
         Ok(all)
     }
@@ -182,14 +178,18 @@ impl Loader for KernelLoader {
     fn add(&mut self, key: &PolicyKey, policy: &Arc<CheckedPolicy>) -> Result<Added, LoadError> {
         let mut state = self.0.lock();
         let in_force = self.0.in_force(&mut state)?;
-        let added = add(in_force, key, policy);
+        let added = in_force.policies.add(key.clone(), policy.clone());
         in_force.note_idle();
-        added
+        match added {
+            Ok(policies::Added { notes, hooks }) => Ok(Added { hooks, notes }),
+            Err(policies::AddError::Plan(problems)) => Err(LoadError::Refused(problems)),
+            Err(policies::AddError::Load(error)) => Err(LoadError::Failed(error.to_string())),
+        }
     }
 
     fn remove(&mut self, key: &PolicyKey) -> Result<(), LoadError> {
         let mut state = self.0.lock();
-        state.departs(key);
+        state.depart(|departing| departing == key);
         let Some(in_force) = &mut state.in_force else { return Ok(()) };
         let removed = in_force.policies.remove(key);
         in_force.note_idle();
@@ -199,7 +199,7 @@ impl Loader for KernelLoader {
     fn measures(&mut self) -> HashMap<PolicyKey, Measures> {
         let state = self.0.lock();
         let Some(in_force) = &state.in_force else { return HashMap::new() };
-        in_force.measures().unwrap_or_else(|error| {
+        in_force.measures_with_memory().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the counters of policies");
             HashMap::new()
         })
@@ -208,23 +208,7 @@ impl Loader for KernelLoader {
     fn close(&mut self) {
         let mut state = self.0.lock();
         state.closed = true;
-        let keys: Vec<_> =
-            state.in_force.iter().flat_map(|in_force| in_force.policies.keys().cloned()).collect();
-        keys.iter().for_each(|key| state.departs(key));
+        state.depart(|_| true);
         state.close();
     }
-}
-
-fn add(
-    in_force: &mut InForce,
-    key: &PolicyKey,
-    policy: &Arc<CheckedPolicy>,
-) -> Result<Added, LoadError> {
-    let plan = Plan::new(policy.clone(), &in_force.machine).map_err(LoadError::Refused)?;
-    let added = Added { hooks: plan.hooks.len(), notes: plan.notes.clone() };
-    in_force
-        .policies
-        .add_plan(key.clone(), plan)
-        .map_err(|error| LoadError::Failed(error.to_string()))?;
-    Ok(added)
 }

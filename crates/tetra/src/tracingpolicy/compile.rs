@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use compiler::Machine;
+use compiler::explain::{Explained, explain};
 use compiler::plan::Plan;
 use kernel::btf::{Btf, KERNEL_BTF};
 use kernel::features::{Feature, Probe, Target};
@@ -28,7 +29,8 @@ pub(crate) struct Flags {
     kernel_features: Option<PathBuf>,
 }
 
-/// The plan of the policy.
+/// The plan of the policy, then each of its programs: in the compiler's form, then as instructions. The
+/// lines of the policy stand where they take effect.
 pub(crate) fn run(flags: &Flags) -> Result<String, Error> {
     let file = flags.file.display().to_string();
     let text = read(&flags.file)?;
@@ -37,7 +39,14 @@ pub(crate) fn run(flags: &Flags) -> Result<String, Error> {
     policy.notes.iter().for_each(|note| complain(&format!("note: {}", note.line(&file))));
     let machine = machine(flags)?;
     let plan = Plan::new(policy, &machine).map_err(wrong)?;
-    Ok(plan.to_string())
+    let programs = explain(&plan, &machine).map_err(|cause| Error::Kernel(cause.to_string()))?;
+    let mut text = format!("# Plan\n\n{plan}");
+    for Explained { place, module, program } in programs {
+        text.push_str(&format!("\n# Program at {place}\n\n{module}"));
+        let slots = program.slots();
+        text.push_str(&format!("\n# Its {slots} instructions\n\n{}", program.disassemble()));
+    }
+    Ok(text)
 }
 
 fn machine(flags: &Flags) -> Result<Machine, Error> {
