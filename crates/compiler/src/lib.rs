@@ -16,6 +16,7 @@ mod error;
 pub mod explain;
 mod filter;
 mod flow;
+mod follow;
 mod functions;
 mod helper;
 mod host;

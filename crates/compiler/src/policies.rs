@@ -11,6 +11,7 @@ use crate::emit::fold;
 use crate::emit::map::control;
 use crate::emit::program::{self, Sample};
 use crate::emit::section::{Role, Section};
+use crate::follow::Followers;
 use crate::link::attached::Counters;
 use crate::link::{Attached, Place, SharedMaps, places};
 use crate::plan::Plan;
@@ -52,6 +53,7 @@ pub struct Added {
 pub struct Policies {
     machine: Arc<Machine>,
     shared: SharedMaps,
+    followers: Followers,
     loaded: BTreeMap<PolicyKey, Loaded>,
     programs: BTreeMap<Place, Vec<Attached>>,
     /// Which slots of the control map are taken.
@@ -75,6 +77,7 @@ impl Policies {
     /// No policies yet; they will be made for `machine`, whose base programs these are.
     pub fn new(machine: Arc<Machine>, base: &Base) -> Result<Self, Error> {
         Ok(Self {
+            followers: Followers::new(machine.clone(), base)?,
             machine,
             shared: SharedMaps::create(base)?,
             loaded: BTreeMap::new(),
@@ -267,8 +270,20 @@ impl Policies {
         }
     }
 
-    /// Replaces what is in force for some keys.
-    fn change(&mut self, mut changes: BTreeMap<PolicyKey, Option<Loaded>>) -> Result<(), Error> {
+    /// Replaces what is in force for some keys. What is kept of processes is there before it is needed.
+    fn change(&mut self, changes: BTreeMap<PolicyKey, Option<Loaded>>) -> Result<(), Error> {
+        let new = changes.values().flatten().flat_map(|loaded| &loaded.sections);
+        let changed = match self.followers.follow(new.map(|(_, section)| section)) {
+            Ok(()) => self.exchange(changes),
+            Err(error) => Err(error),
+        };
+        let all = self.loaded.values().flat_map(|loaded| &loaded.sections);
+        self.followers.keep_only(all.map(|(_, section)| section));
+        changed
+    }
+
+    /// Exchanges the programs of all places that the changes are about.
+    fn exchange(&mut self, mut changes: BTreeMap<PolicyKey, Option<Loaded>>) -> Result<(), Error> {
         let old = changes.keys().filter_map(|key| self.loaded.get(key));
         let new = changes.values().flatten();
         let affected: BTreeSet<Place> = old
@@ -297,7 +312,10 @@ impl Policies {
                 let slot = taken.iter().position(|taken| !taken).ok_or(Error::TooManyPrograms)?;
                 taken[slot] = true;
                 let slot = slot as u32;
-                programs.push(Attached::new(place, slot, &chunk, &self.machine, &self.shared)?);
+                let (machine, shared) = (&self.machine, &self.shared);
+                let followers = &self.followers;
+                let attached = Attached::new(place, slot, &chunk, machine, shared, followers)?;
+                programs.push(attached);
             }
             made.push((place.clone(), programs));
         }

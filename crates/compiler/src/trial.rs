@@ -13,6 +13,7 @@ use crate::decode::{Announced, Decoder, Registry};
 use crate::emit::program::{self, Code, Shape};
 use crate::emit::section::{Role, Section};
 use crate::emit::table::Table;
+use crate::follow::Followers;
 use crate::link::SharedMaps;
 use crate::link::attached::Counters;
 use crate::observed::Observation;
@@ -48,6 +49,7 @@ pub struct Call {
 pub struct Trials {
     machine: Arc<Machine>,
     shared: SharedMaps,
+    followers: Followers,
     ring: RingBuffer,
 }
 
@@ -74,7 +76,8 @@ impl Trials {
             ..MapSpec::default()
         })?;
         let shared = SharedMaps::with_ring(base, ring.try_clone()?)?;
-        Ok(Self { machine, shared, ring: RingBuffer::new(ring)? })
+        let followers = Followers::new(machine.clone(), base)?;
+        Ok(Self { machine, shared, followers, ring: RingBuffer::new(ring)? })
     }
 
     /// Compiles and loads a hook of a policy.
@@ -82,9 +85,10 @@ impl Trials {
     /// # Errors
     /// [`Error::Trial`] for hooks that look at what a made-up call does not have; what the verifier
     /// says.
-    pub fn load(&self, policy: &Arc<CheckedPolicy>, hook: &HookPlan) -> Result<Trial, Error> {
+    pub fn load(&mut self, policy: &Arc<CheckedPolicy>, hook: &HookPlan) -> Result<Trial, Error> {
         let hook = Arc::new(untyped(hook)?);
         let section = Section::new(NUMBER, policy.clone(), hook.clone(), Role::Whole);
+        self.followers.follow([&section])?;
         let shape = Shape::Words { returned: Some(ARGUMENTS as u32) };
         let Code { module, tables } =
             program::program("tg_trial", &self.machine, shape, None, &[section])?;
@@ -93,6 +97,7 @@ impl Trials {
         let mut maps = self.shared.all().to_vec();
         maps.push(&counters);
         maps.extend(&tables);
+        maps.extend(self.followers.maps());
         let program = load::program(&module, ProgramKind::RawTracepoint, None, &maps)?;
         let announced = Announced { policy: policy.clone(), hook, awaits: false };
         let registry: Registry =

@@ -4,17 +4,9 @@
 
 mod harness;
 
-use harness::{Harness, shell, umask, umask_hook};
+use harness::{Harness, shell, told, umask, umask_hook};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use std::process::Command;
-
-/// Names of the policies that saw a call, in order.
-fn told(harness: &mut Harness, body: impl FnOnce()) -> Vec<String> {
-    let seen = harness.everything_during(body);
-    let mut names: Vec<String> = seen.iter().map(|seen| seen.policy.name.clone()).collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn a_dropped_capability_is_missed_in_its_set_only() {

@@ -4,18 +4,10 @@
 
 mod harness;
 
-use harness::{Harness, shell, umask, umask_hook};
+use harness::{Harness, shell, told, umask, umask_hook};
 use nix::sched::{CloneFlags, unshare};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
-
-/// Names of the policies that saw a call, in order.
-fn told(harness: &mut Harness, body: impl FnOnce()) -> Vec<String> {
-    let seen = harness.everything_during(body);
-    let mut names: Vec<String> = seen.iter().map(|seen| seen.policy.name.clone()).collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn namespaces_are_told_by_their_inode_and_from_the_hosts() {

@@ -85,6 +85,11 @@ pub(super) struct Tables<'m> {
 }
 
 impl Emitter<'_> {
+    /// The map of this name among those of [`follow`](crate::follow).
+    pub(crate) fn kept(&mut self, name: &str) -> MapRef {
+        self.tables.module.map(name)
+    }
+
     /// The map of a table with this in it.
     pub(crate) fn table(&mut self, spec: TableSpec) -> MapRef {
         let Tables { module, list } = &mut self.tables;

@@ -3,25 +3,31 @@
 //! - [`mod@pids`]: process ids
 //! - [`mod@namespaces`], [`mod@capabilities`]: matchNamespaces, matchCapabilities
 //! - [`changes`]: matchNamespaceChanges, matchCapabilityChanges
-//! - [`binaries`], [`parent_binaries`]: matchBinaries, matchParentBinaries
+//! - [`mod@binaries`], [`mod@parent_binaries`]: matchBinaries, matchParentBinaries
 //! - [`workloads`]: the scope of a policy, matchWorkloads
+//! - [`paths`]: paths of executables
 //! - [`privileges`]: namespaces and capabilities as the kernel keeps them
 //! - [`set`]: whether a number is one of several
 
+mod binaries;
 mod capabilities;
 mod namespaces;
+mod parent_binaries;
+pub(crate) mod paths;
 mod pids;
 mod privileges;
 mod set;
 
+pub(crate) use binaries::binaries;
 pub(crate) use capabilities::capabilities;
 pub(crate) use namespaces::namespaces;
+pub(crate) use parent_binaries::parent_binaries;
 pub(crate) use pids::pids;
 
 use crate::Error;
 use crate::emit::Emitter;
 use ebpf::Block;
-use policy::checked::{BinaryFilter, CapabilityFilter, NamespaceChange, Scope};
+use policy::checked::{CapabilityFilter, NamespaceChange, Scope};
 
 macro_rules! later {
     ($($name:ident($filter:ty);)*) => {
@@ -35,6 +41,4 @@ later! {
     workloads(Scope);
     namespace_changes(NamespaceChange);
     capability_changes(CapabilityFilter);
-    binaries(BinaryFilter);
-    parent_binaries(BinaryFilter);
 }

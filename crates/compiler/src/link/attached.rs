@@ -5,6 +5,7 @@ use crate::emit::map::{self, counter};
 use crate::emit::program;
 use crate::emit::section::Section;
 use crate::emit::table::Table;
+use crate::follow::Followers;
 use crate::{Error, Machine, load};
 use kernel::link::Link;
 use kernel::map::{Map, MapSpec, MapType};
@@ -82,6 +83,7 @@ impl Attached {
         sections: &[Section],
         machine: &Machine,
         shared: &SharedMaps,
+        followers: &Followers,
     ) -> Result<Self, Error> {
         let gate = (!place.completes()).then_some(slot);
         let code = program::program(&place.name(), machine, place.shape(), gate, sections)?;
@@ -90,6 +92,7 @@ impl Attached {
         let mut maps = shared.all().to_vec();
         maps.push(&counters);
         maps.extend(&tables);
+        maps.extend(followers.maps());
         let program =
             load::program(&code.module, place.kind(), place.target(&machine.btf)?, &maps)?;
         let link = place.attach(&program)?;

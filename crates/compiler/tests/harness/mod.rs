@@ -162,6 +162,14 @@ pub(crate) fn umask_hook(name: &str, mask: u32, filter: &str) -> String {
     policy(name, "kprobes", &hook)
 }
 
+/// Names of the policies that saw something while `body` ran, in any process; in order.
+pub(crate) fn told(harness: &mut Harness, body: impl FnOnce()) -> Vec<String> {
+    let seen = harness.everything_during(body);
+    let mut names: Vec<String> = seen.iter().map(|seen| seen.policy.name.clone()).collect();
+    names.sort();
+    names
+}
+
 /// Calls umask(2) in the current thread. Tests run at the same time: each has its own masks.
 pub(crate) fn umask(mask: u32) {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));

@@ -1,0 +1,99 @@
+//! What is kept of processes, in place: maps, programs, links.
+
+use super::image;
+use super::maps::Wanted;
+use super::needs::Needs;
+use super::program::{Follower, Hook};
+use crate::base::Base;
+use crate::emit::section::Section;
+use crate::{Error, Machine, load};
+use kernel::features::ProgramKind;
+use kernel::link::{Link, Over};
+use kernel::map::Map;
+use std::io::Read;
+use std::sync::Arc;
+
+/// All that is kept.
+#[derive(Debug)]
+pub(crate) struct Followers {
+    machine: Arc<Machine>,
+    states: Map,
+    images: Option<Kept>,
+}
+
+/// One kind of it. Dropped, it is kept no longer.
+#[derive(Debug)]
+struct Kept {
+    maps: Vec<Map>,
+    /// The last first: they are detached in this order.
+    _links: Vec<Link>,
+}
+
+impl Kept {
+    /// Creates the maps, attaches the programs, then gives every process its record. The programs may
+    /// refer to `others` as well.
+    fn start(
+        wanted: &[Wanted],
+        followers: Vec<Follower>,
+        others: &[&Map],
+        machine: &Machine,
+    ) -> Result<Self, Error> {
+        let maps = wanted.iter().map(Wanted::create).collect::<Result<Vec<_>, Error>>()?;
+        let mut links = Vec::new();
+        let all: Vec<&Map> = maps.iter().chain(others.iter().copied()).collect();
+        for Follower { hook, module } in followers {
+            let btf = &machine.btf;
+            match hook {
+                Hook::Tracepoint(name) => {
+                    let target = btf.find_typedef(&format!("btf_trace_{name}"))?;
+                    let program = load::program(&module, ProgramKind::TpBtf, Some(target), &all)?;
+                    links.insert(0, Link::tracing(&program, name, 0)?);
+                }
+                Hook::Tasks => {
+                    let target = btf.find_func("bpf_iter_task")?;
+                    let program =
+                        load::program(&module, ProgramKind::IterTask, Some(target), &all)?;
+                    let link = Link::iterator(&program, "task", Over::All)?;
+                    let mut nothing = Vec::new();
+                    link.iterate()?.read_to_end(&mut nothing).map_err(Error::Iterator)?;
+                }
+            }
+        }
+        Ok(Self { maps, _links: links })
+    }
+}
+
+impl Followers {
+    /// Nothing is kept yet.
+    pub(crate) fn new(machine: Arc<Machine>, base: &Base) -> Result<Self, Error> {
+        Ok(Self { machine, states: base.states().try_clone()?, images: None })
+    }
+
+    /// Keeps what these sections need, beside what is kept already. When it returns, every process has
+    /// its records.
+    pub(crate) fn follow<'s>(
+        &mut self,
+        sections: impl IntoIterator<Item = &'s Section>,
+    ) -> Result<(), Error> {
+        let needs = Needs::of(sections);
+        if needs.images && self.images.is_none() {
+            let followers = image::followers(&self.machine.btf)?;
+            let kept = Kept::start(&image::maps(), followers, &[&self.states], &self.machine)?;
+            self.images = Some(kept);
+        }
+        Ok(())
+    }
+
+    /// Keeps no more than what these sections need.
+    pub(crate) fn keep_only<'s>(&mut self, sections: impl IntoIterator<Item = &'s Section>) {
+        let needs = Needs::of(sections);
+        if !needs.images {
+            self.images = None;
+        }
+    }
+
+    /// The maps that programs of policies read.
+    pub(crate) fn maps(&self) -> impl Iterator<Item = &Map> {
+        self.images.iter().flat_map(|kept| &kept.maps)
+    }
+}

@@ -1,0 +1,20 @@
+//! What is kept of processes for the filters of policies, and only while a policy needs it.
+//!
+//! Each kind of it is task storage that follows processes by programs of its own: at fork a child gets
+//! its copy before it runs, at exec it is renewed, and for processes that ran before there is one pass
+//! of the task iterator once the programs are attached. A process that forks meanwhile gets its own
+//! record first, so from then on every process has one. Programs of policies only read.
+//!
+//! - [`needs`]: what the filters of sections need
+//! - [`followers`]: the maps and programs in place
+//! - [`program`]: the programs' common parts
+//! - [`maps`]: the maps
+//! - [`image`]: the executables of a process and of its parent
+
+pub(crate) mod followers;
+pub(crate) mod image;
+mod maps;
+pub(crate) mod needs;
+mod program;
+
+pub(crate) use followers::Followers;
