@@ -65,20 +65,25 @@ pub(super) fn trampoline(
     Ok(id)
 }
 
-/// Whether trampolines can pass on what a function takes and gives: `btf_distill_func_proto` in
-/// kernel/bpf/btf.c. What only some kernels can is not counted on: structures in registers (6.1) and
-/// arguments on the stack (6.6).
-fn passes(machine: &Machine, prototype: &Prototype) -> Result<(), String> {
+/// Whether trampolines can pass on what a function takes and gives, each argument in one word:
+/// `btf_distill_func_proto` in kernel/bpf/btf.c. More arguments than there are registers for only some
+/// kernels can (x86-64 from 6.6 on), so that is not counted on.
+pub(super) fn passes(machine: &Machine, prototype: &Prototype) -> Result<(), String> {
     let btf = &machine.btf;
     if prototype.variadic {
         return Err("it takes a variable number of arguments".to_owned());
     }
-    let most = if machine.features.architecture() == "aarch64" { 8 } else { REGISTERS };
+    let arm = machine.features.architecture() == "aarch64";
+    let most = if arm { 8 } else { REGISTERS };
     if prototype.params.len() > most {
         return Err(format!("it takes more than the {most} arguments that trampolines pass on"));
     }
+    // From Linux 6.1 on, on x86-64: those that pass structures have flags for them.
+    let model = btf.find_struct("btf_func_model");
+    let structures = !arm && model.is_ok_and(|model| btf.member_exists(model, "arg_flags"));
     for param in &prototype.params {
-        if btf.is_composite(param.ty) {
+        let one_word = structures && btf.size_of(param.ty).is_ok_and(|size| size <= 8);
+        if btf.is_composite(param.ty) && !one_word {
             let declared = btf.declaration(param.ty, &param.name);
             return Err(format!("it takes a structure by value (`{declared}`)"));
         }

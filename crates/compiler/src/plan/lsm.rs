@@ -1,6 +1,6 @@
 //! Hooks of BPF LSM.
 
-use super::attachment::lacks;
+use super::attachment::{self, lacks};
 use super::planner::{Found, Planner};
 use super::signature::Signature;
 use super::{Attachment, EventKind};
@@ -39,6 +39,11 @@ impl Planner<'_> {
             Ok(prototype) => prototype,
             Err(error) => return self.error(&hook.place, error.to_string()),
         };
+        if let Err(why) = attachment::passes(machine, &prototype) {
+            let text = machine.btf.prototype_text(id);
+            let message = format!("no LSM program can take `{text}` on this kernel: {why}");
+            return self.error(&hook.place, message);
+        }
         let text = machine.btf.prototype_text(id).replace(PREFIX, "");
         let signature = Signature::of(machine.btf.clone(), text, &prototype);
         let found = Found {

@@ -115,6 +115,8 @@ fn types() -> Btf {
     t.function("walk", long, &[("nd", to_nameidata)]);
     t.function("capset", int, &[("cred", to_cred), ("effective", to_cap)]);
     t.function("from_kuid", unsigned, &[("to", to_user_namespace), ("uid", kuid_t)]);
+    t.structure("btf_func_model", 8, &[("arg_flags", ulong, 0)]);
+    t.function("bpf_lsm_swap", int, &[("pair", pair)]);
     t.function("swap", long, &[("pair", pair), ("by", int)]);
     t.function("log", int, &[("format", text), ("", VOID)]);
     let seven: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].map(|name| (name, int)).to_vec();
@@ -205,6 +207,7 @@ ffffffffc0000000 t of_module\t[there_is_no_such_module]
 
 const TRACEABLE: &str = "\
 security_file_open
+from_kuid
 security_file_permission
 security_path_truncate
 tcp_connect

@@ -6,7 +6,7 @@ use super::*;
 use crate::Machine;
 use invented::{Invented, target};
 use kernel::btf::Btf;
-use kernel::features::Feature;
+use kernel::features::{Feature, Features, Target};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -150,6 +150,18 @@ tracepoints:
 ";
     assert!(pointee(ALL, raw));
     assert!(!pointee(ALL, "kprobes:\n- {call: sys_openat, args: [{index: 1, type: string}]}\n"));
+}
+
+#[test]
+fn structures_in_registers_are_passed_on_where_trampolines_can() {
+    let files = Invented::new("structures");
+    let mut machine = files.machine(ALL);
+    let spec = "kprobes:\n- {call: from_kuid, syscall: false, args: [{index: 1}]}\n";
+    let attached = |machine: &Machine| plan(machine, spec).unwrap().hooks[0].attachment.clone();
+    assert!(matches!(attached(&machine), Attachment::Trampoline { parameters: 2, .. }));
+    let arm = Target { architecture: "aarch64".to_owned(), ..target(ALL) };
+    machine.features = Features::recorded(arm);
+    assert!(matches!(attached(&machine), Attachment::Kprobe { .. }));
 }
 
 #[test]
