@@ -69,6 +69,10 @@ selectors:
 fn an_entry_and_its_return_are_one_observation() {
     let Some(mut harness) = Harness::new() else { return };
     harness.load(&policy("open", "kprobes", OPEN));
+    opens(&mut harness);
+}
+
+fn opens(harness: &mut Harness) {
     std::fs::write("/tmp/tested-is-there", "").unwrap();
     let seen = harness.during(|| {
         for path in
@@ -147,6 +151,33 @@ selectors:
 #[test]
 fn functions_are_seen_at_entry_and_return() {
     let Some(mut harness) = Harness::with(Feature::Fexit) else { return };
+    functions(&mut harness);
+}
+
+#[test]
+fn functions_are_seen_without_trampolines() {
+    let lacks = [Feature::Fentry, Feature::Fexit];
+    let Some(mut harness) = Harness::without(Feature::Kretprobe, &lacks) else { return };
+    functions(&mut harness);
+}
+
+#[test]
+fn system_calls_are_seen_without_trampolines() {
+    let lacks = [Feature::Fentry, Feature::Fexit];
+    let Some(mut harness) = Harness::without(Feature::Kretprobe, &lacks) else { return };
+    harness.load(&policy("open", "kprobes", OPEN));
+    opens(&mut harness);
+}
+
+#[test]
+fn system_calls_are_seen_without_probes() {
+    let lacks = [Feature::Fentry, Feature::Fexit, Feature::Kprobe, Feature::Kretprobe];
+    let Some(mut harness) = Harness::without(Feature::TpBtf, &lacks) else { return };
+    harness.load(&policy("open", "kprobes", OPEN));
+    opens(&mut harness);
+}
+
+fn functions(harness: &mut Harness) {
     harness.load(&policy("read", "kprobes", READ));
     harness.load(&policy("permission", "kprobes", PERMISSION));
     let mut file = File::open("/proc/self/exe").unwrap();

@@ -85,6 +85,22 @@ impl Harness {
         Some(harness)
     }
 
+    /// The same on a kernel with `feature` that is made to look as if it had none of `lacks`.
+    pub(crate) fn without(feature: Feature, lacks: &[Feature]) -> Option<Self> {
+        let mut harness = Self::with(feature)?;
+        let btf = harness.machine.btf.clone();
+        let running = Machine::running(btf.clone());
+        let mut target = running.features.record();
+        for feature in lacks {
+            target.answers.insert(feature.name().to_owned(), Probe::no("left out by a test"));
+        }
+        let machine = Machine { features: Features::recorded(target), ..running };
+        harness.machine = Arc::new(machine);
+        harness.policies = Policies::new(harness.machine.clone(), &harness.base).unwrap();
+        harness.decoder = harness.policies.decoder();
+        Some(harness)
+    }
+
     /// Puts a policy in force, under its own name.
     pub(crate) fn load(&mut self, yaml: &str) {
         self.try_load(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));

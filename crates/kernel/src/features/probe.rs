@@ -42,7 +42,7 @@ impl Probe {
     }
 
     /// The kernel has not.
-    pub(super) fn no(why: impl Into<String>) -> Self {
+    pub fn no(why: impl Into<String>) -> Self {
         Self::No { why: why.into() }
     }
 
