@@ -53,32 +53,7 @@ fn in_user_space(kind: TypeName) -> bool {
 
 /// Whether values of a type can be captured.
 pub(super) fn is_captured(kind: TypeName) -> bool {
-    use TypeName as T;
-    match kind {
-        _ if crate::value::of(kind).is_some() => true,
-        T::String
-        | T::CharBuf
-        | T::Filename
-        | T::File
-        | T::Path
-        | T::Fd
-        | T::Dentry
-        | T::Sock
-        | T::Socket
-        | T::Skb
-        | T::Sockaddr
-        | T::SockaddrUn
-        | T::Nop
-        | T::Syscall64
-        | T::LinuxBinprm
-        | T::Cred
-        | T::KernelCapT
-        | T::CapInheritable
-        | T::CapPermitted
-        | T::CapEffective
-        | T::Capability => true,
-        _ => matches!(kind.kind(), ValueKind::Integer(_)),
-    }
+    kind == TypeName::Nop || crate::value::of(kind).is_some()
 }
 
 impl Planner<'_> {

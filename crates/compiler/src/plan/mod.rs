@@ -158,7 +158,7 @@ pub struct Input {
     /// or an array, the value is its address.
     pub hops: Vec<Hop>,
     /// Where the number of bytes or elements is, for types that have one. `None` for a `char_buf` that
-    /// is read whole: an array, with the size of the last of `hops`.
+    /// is read whole: an array, with the size of the last of `hops` or of the record's field.
     pub length: Option<Source>,
     /// Read when the function returns, with the return value as length.
     pub return_copy: bool,

@@ -143,15 +143,27 @@ fn question(near: Option<&str>) -> String {
 
 /// The field of a number, those that all records have counted.
 fn field_at(index: u32, format: &EventFormat) -> Result<&EventField, String> {
-    format.fields.get(index as usize).ok_or_else(|| {
-        let fields: Vec<String> = format
-            .fields
-            .iter()
-            .enumerate()
-            .map(|(at, field)| format!("{at} {}", field.name))
-            .collect();
-        format!("`{}` has no field {index}: it has {}", format.name, fields.join(", "))
-    })
+    let fields = || {
+        let name = |(at, field): (usize, &EventField)| format!("{at} {}", field.name);
+        let readable = format.fields.iter().enumerate().filter(|(_, field)| is_readable(field));
+        readable.map(name).collect::<Vec<_>>().join(", ")
+    };
+    let name = &format.name;
+    match format.fields.get(index as usize) {
+        None => Err(format!("`{name}` has no field {index}: it has {}", fields())),
+        Some(field) if !is_readable(field) => Err(format!(
+            "programs do not see field {index} (`{}`) of `{name}`: they see {}",
+            field.name,
+            fields()
+        )),
+        Some(field) => Ok(field),
+    }
+}
+
+/// Whether programs see a field: in place of the first eight bytes, which are the same in all records,
+/// there is something of the kernel's (`tp_prog_is_valid_access` in kernel/trace/bpf_trace.c).
+fn is_readable(field: &EventField) -> bool {
+    field.offset >= 8
 }
 
 fn source(field: &EventField) -> Source {
@@ -197,7 +209,12 @@ fn read(
     let number = matches!(declared.kind(), ValueKind::Integer(_));
     let (kind, source) = match declared {
         TypeName::Auto => {
-            let inferred = shape.inferred(argument.size_argument.is_some());
+            // Bytes in the record are read whole.
+            let bytes = array && field.location == Location::Direct && element_size == 1;
+            let inferred = match bytes && shape == Shape::Other {
+                true => return captured(TypeName::CharBuf, source(field), &what),
+                false => shape.inferred(argument.size_argument.is_some()),
+            };
             let kind = inferred.ok_or_else(|| match array {
                 true => format!("{what} is an array, which this build does not capture yet"),
                 false => format!("{what} is of a type that no type stands for: give a `type`"),
@@ -224,6 +241,11 @@ fn read(
     if kind == TypeName::CharBuf && argument.size_argument.is_none() {
         return Err(format!("{what} is read as char_buf, which needs a length: give sizeArgIndex"));
     }
+    captured(kind, source, &what)
+}
+
+/// The two, if values of the type can be captured.
+fn captured(kind: TypeName, source: Source, what: &str) -> Result<(TypeName, Source), String> {
     match is_captured(kind) {
         true => Ok((kind, source)),
         false => Err(format!("type {kind} is not captured yet by this build ({what})")),

@@ -51,6 +51,7 @@ fn types() -> Btf {
     let uchar = t.int("unsigned char", 1, Encoding::Unsigned);
     let bool = t.int("_Bool", 1, Encoding::Bool);
     let u8 = t.b.typedef("u8", uchar).unwrap();
+    t.b.typedef("__u8", uchar).unwrap();
     let u64 = t.b.typedef("u64", ulong).unwrap();
     let size_t = t.b.typedef("size_t", ulong).unwrap();
     let umode_t = t.b.typedef("umode_t", short).unwrap();
@@ -158,6 +159,7 @@ format:
 \tfield:char comm[16];\toffset:24;\tsize:16;\tsigned:0;
 \tfield:size_t length;\toffset:40;\tsize:8;\tsigned:0;
 \tfield:void * skbaddr;\toffset:48;\tsize:8;\tsigned:0;
+\tfield:__u8 saddr[4];\toffset:56;\tsize:4;\tsigned:0;
 
 print fmt: \"\"
 ";
