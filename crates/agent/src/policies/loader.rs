@@ -30,8 +30,9 @@ pub trait Loader: Send {
 /// A policy was put in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Added {
-    /// Places that it is attached to.
-    pub hooks: usize,
+    /// Places that each of its hooks is attached to, in the policy's order: several for a list, none where
+    /// the function does not exist and that is ignored.
+    pub hooks: Vec<usize>,
     /// What is worth knowing.
     pub notes: Vec<Problem>,
 }

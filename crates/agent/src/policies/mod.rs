@@ -8,6 +8,7 @@
 
 pub mod effects;
 pub mod files;
+mod hooks;
 mod loader;
 pub mod losses;
 mod status;

@@ -3,18 +3,18 @@
 use api::tetragon as wire;
 use policy::checked::Mode;
 use policy::{Policy, PolicyKey};
-use wire::{TracingPolicyMode, TracingPolicyState};
+use wire::{HookState, TracingPolicyMode, TracingPolicyState};
 
-use super::Measures;
 use super::loader::sensors;
+use super::{Measures, hooks};
 
 /// What became of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It is being put in force.
     Loading,
-    /// It is in force.
-    Enabled,
+    /// It is in force, each of its hooks at so many places.
+    Enabled(Vec<usize>),
     /// It could not be put in force: why.
     LoadError(String),
     /// It is being taken out of force.
@@ -34,9 +34,16 @@ pub(super) struct Shown<'a> {
 
 impl Shown<'_> {
     pub(super) fn status(&self) -> wire::TracingPolicyStatus {
+        let hook_statuses = match self.state {
+            State::Enabled(places) => hooks::statuses(self.policy, places),
+            _ => Vec::new(),
+        };
+        let all_loaded =
+            hook_statuses.iter().all(|status| status.state() == HookState::StatusLoaded);
         let (state, error) = match self.state {
+            State::Enabled(_) if all_loaded => (TracingPolicyState::TpStateEnabled, ""),
+            State::Enabled(_) => (TracingPolicyState::TpStatePartiallyEnabled, ""),
             State::Loading => (TracingPolicyState::TpStateLoading, ""),
-            State::Enabled => (TracingPolicyState::TpStateEnabled, ""),
             State::LoadError(error) => (TracingPolicyState::TpStateLoadError, error.as_str()),
             State::Unloading => (TracingPolicyState::TpStateUnloading, ""),
             State::Error(error) => (TracingPolicyState::TpStateError, error.as_str()),
@@ -53,7 +60,8 @@ impl Shown<'_> {
             namespace: self.key.namespace.clone(),
             domain: self.key.domain.clone(),
             sensors: sensors(self.policy),
-            enabled: *self.state == State::Enabled,
+            enabled: matches!(self.state, State::Enabled(_)),
+            hook_statuses,
             error: error.to_owned(),
             state: state.into(),
             kernel_memory_bytes: self.measures.memory,

@@ -123,8 +123,8 @@ impl Store {
         let mut entries = self.entries();
         let Some(entry) = entries.list.get_mut(&key) else { return Ok(key) };
         match loaded {
-            Ok(()) => {
-                entry.state = State::Enabled;
+            Ok(places) => {
+                entry.state = State::Enabled(places);
                 Ok(key)
             }
             Err(error) => {
@@ -160,12 +160,13 @@ impl Store {
         Ok(())
     }
 
+    /// Puts a policy in force. Gives the number of places of each hook.
     fn load(
         &self,
         key: &PolicyKey,
         file: &str,
         policy: &Arc<CheckedPolicy>,
-    ) -> Result<(), LoadError> {
+    ) -> Result<Vec<usize>, LoadError> {
         let refused = effects::refused(policy);
         if !refused.is_empty() {
             let problems = Problems { file: file.to_owned(), list: refused, omitted: 0 };
@@ -186,10 +187,10 @@ impl Store {
         tracing::info!(
             policy = shown(key),
             domain = key.domain,
-            hooks = added.hooks,
+            places = added.hooks.iter().sum::<usize>(),
             "the policy is in force"
         );
-        Ok(())
+        Ok(added.hooks)
     }
 
     /// Takes a policy out of force and out of the list.

@@ -47,7 +47,8 @@ impl Loader for Fake {
             "failing" => Err(LoadError::Failed("the kernel says no".into())),
             _ => {
                 self.0.lock().unwrap().loaded.insert(key.clone());
-                Ok(Added { hooks: policy.hooks.len(), notes: Vec::new() })
+                let places = if key.name == "partly" { 0 } else { 1 };
+                Ok(Added { hooks: vec![places; policy.hooks.len()], notes: Vec::new() })
             }
         }
     }
@@ -116,6 +117,16 @@ fn added_listed_deleted() {
     assert_eq!(states(&store), [("a".to_owned(), State::TpStateEnabled)]);
     store.close();
     assert!(seen.lock().unwrap().closed);
+}
+
+#[test]
+fn a_policy_whose_function_does_not_exist_is_partly_in_force() {
+    let (store, _) = store();
+    store.add("grpc", "p.yaml", &text("partly")).unwrap();
+    let status = store.list(None).remove(0);
+    assert_eq!(status.state(), State::TpStatePartiallyEnabled);
+    assert_eq!(status.hook_statuses[0].hook_description, "sys_mount");
+    store.delete(&key("grpc", "partly")).unwrap();
 }
 
 #[test]

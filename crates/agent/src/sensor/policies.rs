@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use compiler::base::Base;
 use compiler::policies::{self, Policies};
 use compiler::{Decoder, Machine};
+use policy::checked::Hook;
 use policy::{CheckedPolicy, PolicyKey};
 
 use super::plan;
@@ -165,6 +166,13 @@ impl InForce {
         Ok(all)
     }
 
+    /// Places that each hook of a policy is attached to.
+    fn places(&self, key: &PolicyKey, policy: &CheckedPolicy) -> Vec<usize> {
+        let planned = self.policies.plan(key).map(|plan| &plan.hooks[..]).unwrap_or_default();
+        let places = |hook: &Hook| planned.iter().filter(|plan| plan.place == hook.place).count();
+        policy.hooks.iter().map(places).collect()
+    }
+
     fn note_idle(&mut self) {
         let empty = self.policies.keys().next().is_none();
         self.idle = empty.then(Instant::now);
@@ -181,7 +189,9 @@ impl Loader for KernelLoader {
         let added = in_force.policies.add(key.clone(), policy.clone());
         in_force.note_idle();
         match added {
-            Ok(policies::Added { notes, hooks }) => Ok(Added { hooks, notes }),
+            Ok(policies::Added { notes, .. }) => {
+                Ok(Added { hooks: in_force.places(key, policy), notes })
+            }
             Err(policies::AddError::Plan(problems)) => Err(LoadError::Refused(problems)),
             Err(policies::AddError::Load(error)) => Err(LoadError::Failed(error.to_string())),
         }
