@@ -4,71 +4,9 @@
 
 mod harness;
 
-use harness::{Harness, shell, told, umask, umask_hook};
-use std::io::{Read, Write};
+use harness::{Harness, Place, command, go, load, resolved, shell, told, umask, waiting};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-/// Path of an executable as the kernel knows it.
-fn resolved(path: impl AsRef<Path>) -> String {
-    std::fs::canonicalize(path).unwrap().to_str().unwrap().to_owned()
-}
-
-/// A directory that goes with the test.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(PathBuf::from(resolved(path)))
-    }
-
-    /// A copy of the shell.
-    fn copy(&self, name: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::copy("/bin/sh", &path).unwrap();
-        path
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A copy of the shell, which goes by its name whatever the file is called.
-fn command(path: &Path, script: &str) -> Command {
-    let mut command = Command::new(path);
-    command.arg0("sh").args(["-c", script]);
-    command
-}
-
-/// A shell that waits for a line and then runs the script. It is past its exec.
-fn waiting(path: &Path, script: &str) -> Child {
-    let mut command = command(path, &format!("echo; read line; {script}"));
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = [0];
-    child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
-    child
-}
-
-/// Lets it go on, and waits for its end.
-fn go(mut child: Child) {
-    child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    assert!(child.wait().unwrap().success());
-}
-
-fn load(harness: &mut Harness, mask: u32, section: &str, cases: &[(&str, &str, &str)]) {
-    for (name, operator, value) in cases {
-        let filter = format!("{section}: [{{operator: {operator}, values: {value}}}]");
-        harness.load(&umask_hook(name, mask, &filter));
-    }
-}
+use std::process::Command;
 
 #[test]
 fn paths_are_compared_whole_at_their_start_and_at_their_end() {

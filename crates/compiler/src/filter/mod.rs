@@ -5,10 +5,12 @@
 //! - [`changes`]: matchNamespaceChanges, matchCapabilityChanges
 //! - [`mod@binaries`], [`mod@parent_binaries`]: matchBinaries, matchParentBinaries
 //! - [`workloads`]: the scope of a policy, matchWorkloads
+//! - [`ancestry`]: followForks, followChildren
 //! - [`paths`]: paths of executables
 //! - [`privileges`]: namespaces and capabilities as the kernel keeps them
 //! - [`set`]: whether a number is one of several
 
+mod ancestry;
 mod binaries;
 mod capabilities;
 mod namespaces;
@@ -16,7 +18,7 @@ mod parent_binaries;
 pub(crate) mod paths;
 mod pids;
 mod privileges;
-mod set;
+pub(crate) mod set;
 
 pub(crate) use binaries::binaries;
 pub(crate) use capabilities::capabilities;

@@ -4,6 +4,7 @@
 use super::binaries::paths;
 use crate::Error;
 use crate::emit::Emitter;
+use crate::follow::ancestry::at;
 use crate::follow::image;
 use ebpf::Block;
 use policy::checked::BinaryFilter;
@@ -13,5 +14,5 @@ pub(crate) fn parent_binaries(
     filter: &BinaryFilter,
     otherwise: Block,
 ) -> Result<(), Error> {
-    paths(e, filter, image::PARENT, otherwise)
+    paths(e, filter, image::PARENT, at::PARENT, otherwise)
 }

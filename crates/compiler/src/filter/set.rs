@@ -7,7 +7,7 @@ use ebpf::{Block, Cond, FunctionBuilder, Value};
 const FEW: usize = 4;
 
 /// Goes to `found` when the low 32 bits of `value` are one of `numbers`, else goes on here.
-pub(super) fn find(
+pub(crate) fn find(
     b: &mut FunctionBuilder,
     value: Value,
     numbers: impl IntoIterator<Item = u32>,

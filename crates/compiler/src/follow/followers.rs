@@ -1,5 +1,6 @@
 //! What is kept of processes, in place: maps, programs, links.
 
+use super::ancestry::Ancestry;
 use super::image;
 use super::maps::Wanted;
 use super::needs::Needs;
@@ -10,6 +11,7 @@ use crate::{Error, Machine, load};
 use kernel::features::ProgramKind;
 use kernel::link::{Link, Over};
 use kernel::map::Map;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ pub(crate) struct Followers {
     machine: Arc<Machine>,
     states: Map,
     images: Option<Kept>,
+    ancestries: BTreeMap<Ancestry, Kept>,
 }
 
 /// One kind of it. Dropped, it is kept no longer.
@@ -66,7 +69,12 @@ impl Kept {
 impl Followers {
     /// Nothing is kept yet.
     pub(crate) fn new(machine: Arc<Machine>, base: &Base) -> Result<Self, Error> {
-        Ok(Self { machine, states: base.states().try_clone()?, images: None })
+        Ok(Self {
+            machine,
+            states: base.states().try_clone()?,
+            images: None,
+            ancestries: BTreeMap::new(),
+        })
     }
 
     /// Keeps what these sections need, beside what is kept already. When it returns, every process has
@@ -81,12 +89,22 @@ impl Followers {
             let kept = Kept::start(&image::maps(), followers, &[&self.states], &self.machine)?;
             self.images = Some(kept);
         }
+        for ancestry in needs.ancestries {
+            if !self.ancestries.contains_key(&ancestry) {
+                let mut others = vec![&self.states];
+                others.extend(self.images.iter().flat_map(|kept| &kept.maps));
+                let followers = ancestry.followers(&self.machine.btf)?;
+                let kept = Kept::start(&ancestry.maps(), followers, &others, &self.machine)?;
+                self.ancestries.insert(ancestry, kept);
+            }
+        }
         Ok(())
     }
 
     /// Keeps no more than what these sections need.
     pub(crate) fn keep_only<'s>(&mut self, sections: impl IntoIterator<Item = &'s Section>) {
         let needs = Needs::of(sections);
+        self.ancestries.retain(|ancestry, _| needs.ancestries.contains(ancestry));
         if !needs.images {
             self.images = None;
         }
@@ -94,6 +112,6 @@ impl Followers {
 
     /// The maps that programs of policies read.
     pub(crate) fn maps(&self) -> impl Iterator<Item = &Map> {
-        self.images.iter().flat_map(|kept| &kept.maps)
+        self.images.iter().chain(self.ancestries.values()).flat_map(|kept| &kept.maps)
     }
 }

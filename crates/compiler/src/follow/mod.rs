@@ -10,7 +10,9 @@
 //! - [`program`]: the programs' common parts
 //! - [`maps`]: the maps
 //! - [`image`]: the executables of a process and of its parent
+//! - [`ancestry`]: whether a process descends from one of some kind
 
+pub(crate) mod ancestry;
 pub(crate) mod followers;
 pub(crate) mod image;
 mod maps;

@@ -1,13 +1,17 @@
 //! What the filters of sections need to be kept of processes.
 
+use super::ancestry::Ancestry;
 use crate::emit::section::Section;
 use policy::checked::Selector;
+use std::collections::BTreeSet;
 
 /// What is kept of processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
     /// Executables: [`super::image`].
     pub(crate) images: bool,
+    /// Questions about ancestors.
+    pub(crate) ancestries: BTreeSet<Ancestry>,
 }
 
 impl Needs {
@@ -24,5 +28,8 @@ impl Needs {
 
     fn add(&mut self, selector: &Selector) {
         self.images |= !selector.binaries.is_empty() || !selector.parent_binaries.is_empty();
+        let binaries = selector.binaries.iter().chain(&selector.parent_binaries);
+        self.ancestries.extend(binaries.filter_map(Ancestry::of_binaries));
+        self.ancestries.extend(selector.pids.iter().filter_map(Ancestry::of_pids));
     }
 }

@@ -13,6 +13,10 @@ use kernel::btf::{Btf, KERNEL_BTF};
 use kernel::features::{Feature, Features, Probe};
 use kernel::ringbuf::{RingBuffer, RingSet};
 use policy::{CheckedPolicy, PolicyKey};
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -192,7 +196,68 @@ pub(crate) fn umask(mask: u32) {
 }
 
 /// Runs a command to its end.
-pub(crate) fn shell(command: &mut std::process::Command) {
+pub(crate) fn shell(command: &mut Command) {
     let status = command.status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
+}
+
+/// Path of an executable as the kernel knows it.
+pub(crate) fn resolved(path: impl AsRef<Path>) -> String {
+    std::fs::canonicalize(path).unwrap().to_str().unwrap().to_owned()
+}
+
+/// A directory that goes with the test.
+pub(crate) struct Place(pub(crate) PathBuf);
+
+impl Place {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(PathBuf::from(resolved(path)))
+    }
+
+    /// A copy of the shell.
+    pub(crate) fn copy(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy("/bin/sh", &path).unwrap();
+        path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A copy of the shell, which goes by its name whatever the file is called.
+pub(crate) fn command(path: &Path, script: &str) -> Command {
+    let mut command = Command::new(path);
+    command.arg0("sh").args(["-c", script]);
+    command
+}
+
+/// A shell that waits for a line and then runs the script. It is past its exec.
+pub(crate) fn waiting(path: &Path, script: &str) -> Child {
+    let mut command = command(path, &format!("echo; read line; {script}"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = [0];
+    child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    child
+}
+
+/// Lets it go on, and waits for its end.
+pub(crate) fn go(mut child: Child) {
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// Loads policies that differ in one element of a part of their selector: name, operator, values.
+pub(crate) fn load(harness: &mut Harness, mask: u32, section: &str, cases: &[(&str, &str, &str)]) {
+    for (name, operator, value) in cases {
+        let filter = format!("{section}: [{{operator: {operator}, values: {value}}}]");
+        harness.load(&umask_hook(name, mask, &filter));
+    }
 }
