@@ -1,11 +1,14 @@
 //! Going through a policy hook by hook, and collecting what is wrong with them on this machine.
 
+use super::list::Missing;
 use super::{Attachment, EventKind, HookPlan, Input, Plan};
 use crate::Machine;
 use kernel::kallsyms::Kallsyms;
 use policy::checked::{
-    Call, CheckedPolicy, Filter, FilterTest, Function, Hook, Place, Selector, Subject, Target,
+    Action, Call, CheckedPolicy, Filter, FilterTest, Function, Hook, Place, Selector, Subject,
+    Target, ValueKind,
 };
+use policy::document::TypeName;
 use policy::{Problem, Problems};
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -93,11 +96,11 @@ impl Planner<'_> {
     fn functions(&mut self, hook: &Hook, function: &Function) {
         match &function.call {
             Call::Function(name) if function.syscall => {
-                let missing = super::list::Missing::of(function.ignore_missing);
+                let missing = Missing::of(function.ignore_missing);
                 self.syscall(hook, name, &hook.place, missing);
             }
             Call::Function(name) => {
-                let missing = super::list::Missing::of(function.ignore_missing);
+                let missing = Missing::of(function.ignore_missing);
                 self.function(hook, name, &hook.place, missing);
             }
             Call::List(name) => self.list(hook, function, name),
@@ -127,6 +130,9 @@ impl Planner<'_> {
         let before = self.problems();
         let selectors =
             hook.selectors.iter().map(|selector| self.selector(selector, hook, &inputs)).collect();
+        if let (Some(_), Some(input)) = (hook.return_action, &inputs.returned) {
+            self.socket(&input.place, "the return value", input.kind);
+        }
         if self.problems() > before {
             return;
         }
@@ -161,15 +167,24 @@ impl Planner<'_> {
                 self.filter(filter, written.kind, input.kind);
             }
         }
+        for action in selector.actions.iter().chain(&selector.return_actions) {
+            let (Action::TrackSock(at) | Action::UntrackSock(at)) = &action.value else { continue };
+            if let Some(input) = inputs.args.get(*at) {
+                self.socket(&action.place, &format!("args[{at}]"), input.kind);
+            }
+        }
         selector
     }
 
-    fn filter(
-        &mut self,
-        filter: &mut Filter,
-        written: policy::document::TypeName,
-        kind: policy::document::TypeName,
-    ) {
+    /// Refuses to track what is no socket.
+    fn socket(&mut self, place: &Place, what: &str, kind: TypeName) {
+        if kind.kind() != ValueKind::Socket {
+            let message = format!("{what} is of type {kind}: only sock and socket can be tracked");
+            self.error(place, message);
+        }
+    }
+
+    fn filter(&mut self, filter: &mut Filter, written: TypeName, kind: TypeName) {
         match &filter.test {
             FilterTest::Deferred(deferred) => match deferred.resolve(kind, &self.policy.lists) {
                 Ok(test) => filter.test = FilterTest::Known(test),

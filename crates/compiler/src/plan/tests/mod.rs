@@ -394,3 +394,23 @@ fn what_records_of_tracepoints_hold_can_be_read() {
     println!("{fields} fields, refused: {refused:?}");
     assert!(fields > 500);
 }
+
+#[test]
+fn calls_of_32_bit_programs_are_known_whatever_the_attachment() {
+    let files = Invented::new("compat");
+    let spec = "
+kprobes:
+- {call: __ia32_sys_openat}
+- {call: sys_openat}
+- {call: tcp_connect, syscall: false}
+";
+    for features in [&[Feature::Fentry, Feature::Kprobe][..], &[Feature::Kprobe, Feature::TpBtf]] {
+        let plan = plan(&files.machine(features), spec).unwrap();
+        let compat: Vec<_> = plan.hooks.iter().map(|hook| hook.attachment.is_compat()).collect();
+        assert_eq!(compat, [true, false, false], "{plan}");
+    }
+    let calls = "kprobes:\n- {call: __ia32_sys_openat}\n- {call: sys_openat}\n";
+    let plan = plan(&files.machine(&[Feature::TpBtf]), calls).unwrap();
+    let compat: Vec<_> = plan.hooks.iter().map(|hook| hook.attachment.is_compat()).collect();
+    assert_eq!(compat, [true, false]);
+}
