@@ -5,6 +5,7 @@ use crate::functions::Functions;
 use crate::host;
 use kernel::btf::Btf;
 use kernel::features::{Features, Target};
+use kernel::syscalls::Abi;
 use kernel::tracefs::Tracefs;
 use policy::evaluate::Namespaces;
 use std::path::Path;
@@ -40,5 +41,15 @@ impl Machine {
         let features = Features::recorded(features);
         let functions = Functions::unknown();
         Self { btf, features, tracefs: None, functions, host: Namespaces::new() }
+    }
+
+    /// The ABI of its 64-bit programs; `None` for architectures whose system calls are not known.
+    pub fn abi(&self) -> Option<Abi> {
+        match self.features.architecture() {
+            "x86_64" => Some(Abi::X64),
+            "aarch64" => Some(Abi::Arm64),
+            "" => Abi::native(),
+            _ => None,
+        }
     }
 }

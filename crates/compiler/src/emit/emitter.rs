@@ -12,6 +12,7 @@ use crate::read::Reader;
 use ebpf::{
     AtomicOp, Block, Cond, FuncId, Function, FunctionBuilder, Operand, Size, Slot, Value, Var,
 };
+use policy::CheckedPolicy;
 use std::collections::HashMap;
 
 /// A function under construction with what its parts need.
@@ -22,6 +23,8 @@ pub(crate) struct Emitter<'k> {
     pub(crate) read: Reader<'k>,
     /// The machine it is for.
     pub(crate) machine: &'k Machine,
+    /// The policy.
+    pub(crate) policy: &'k CheckedPolicy,
     /// Its maps.
     pub(crate) maps: Maps,
     /// Functions it can call.

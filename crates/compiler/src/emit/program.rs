@@ -152,6 +152,7 @@ fn section_function(
         b,
         read,
         machine,
+        policy: &section.policy,
         maps,
         functions,
         context,

@@ -60,7 +60,7 @@ impl Planner<'_> {
     }
 
     fn all_syscalls(&mut self, hook: &Hook, list: &List) {
-        let Some(abi) = self.abi() else {
+        let Some(abi) = self.machine.abi() else {
             return self.error(&list.place, "the system calls of this architecture are not known");
         };
         let served: Vec<&str> =

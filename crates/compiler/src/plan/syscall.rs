@@ -85,16 +85,6 @@ impl<'a> Call<'a> {
 }
 
 impl Planner<'_> {
-    /// The machine's own ABI.
-    pub(super) fn abi(&self) -> Option<Abi> {
-        match self.machine.features.architecture() {
-            "x86_64" => Some(Abi::X64),
-            "aarch64" => Some(Abi::Arm64),
-            "" => Abi::native(),
-            _ => None,
-        }
-    }
-
     /// Whether the kernel is known to have a function for a call of an ABI.
     pub(super) fn is_served(&self, abi: Abi, name: &str) -> bool {
         let serving = self.serving(&abi.functions(name));
@@ -120,7 +110,7 @@ impl Planner<'_> {
 
     /// Hooks the system call `name`, which stands at `place`.
     pub(super) fn syscall(&mut self, hook: &Hook, name: &str, place: &Place, missing: Missing) {
-        let Some(native) = self.abi() else {
+        let Some(native) = self.machine.abi() else {
             return self.error(place, "the system calls of this architecture are not known");
         };
         let call = match Call::read(name, native) {

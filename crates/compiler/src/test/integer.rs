@@ -1,46 +1,40 @@
 //! Tests of integers, with the type's width and sign.
 
+use super::ranges::{self, constant};
 use crate::Error;
 use crate::emit::{Emitter, Targets};
 use crate::plan::Input;
 use crate::value::integer::extend;
-use ebpf::{Block, Cond, Operand, Size, Value};
-use policy::checked::{Comparison, ValueKind};
-use std::ops::RangeInclusive;
+use ebpf::{Cond, Size, Value};
+use policy::checked::{Comparison, Width};
 
-/// Width in bytes and sign of what is an integer to filters.
-fn width(kind: ValueKind) -> (Size, bool) {
-    match kind {
-        ValueKind::Integer(width) => {
-            let size = match width.bits {
-                8 => Size::U8,
-                16 => Size::U16,
-                32 => Size::U32,
-                _ => Size::U64,
-            };
-            (size, width.signed)
-        }
-        _ => (Size::U64, false),
-    }
-}
-
+/// Tests an integer of a width.
 pub(crate) fn test(
     e: &mut Emitter<'_>,
     input: &Input,
-    kind: ValueKind,
+    width: Width,
     comparison: &Comparison,
     to: Targets,
 ) -> Result<(), Error> {
     let fault = e.fault_to(to.unknown);
     let value = e.load(input, fault)?.value;
-    let (size, signed) = width(kind);
-    let value = extend(e, value, size, signed);
-    compare(e, value, signed, comparison, to);
+    let value = extend(e, value, size(width), width.signed);
+    compare(e, value, width.signed, comparison, to);
     Ok(())
 }
 
+/// Size in bytes.
+pub(super) fn size(width: Width) -> Size {
+    match width.bits {
+        8 => Size::U8,
+        16 => Size::U16,
+        32 => Size::U32,
+        _ => Size::U64,
+    }
+}
+
 /// Compares a number that is extended to 64 bits as its sign says.
-pub(crate) fn compare(
+pub(super) fn compare(
     e: &mut Emitter<'_>,
     value: Value,
     signed: bool,
@@ -50,9 +44,7 @@ pub(crate) fn compare(
     let (less, greater) = if signed { (Cond::Slt, Cond::Sgt) } else { (Cond::Ult, Cond::Ugt) };
     match comparison {
         Comparison::Integers(ranges) => {
-            for range in ranges {
-                within(e, value, signed, range, to.yes);
-            }
+            return ranges::within(e, value, signed, ranges, to.yes, to.no);
         }
         // Greater than one of them: greater than the least.
         Comparison::Greater(values) => {
@@ -70,42 +62,11 @@ pub(crate) fn compare(
         // A bit in common with one of them: with any.
         Comparison::Mask(masks) => {
             let mask = masks.iter().fold(0, |all, mask| all | mask);
-            let mask = constant(e, i128::from(mask));
+            let mask = constant(e, i128::from(mask as i64));
             let common = e.b.and(value, mask);
             e.unless(Cond::Ne, common, 0, to.yes);
         }
         _ => {}
     }
     e.b.jump(to.no, &[]);
-}
-
-/// Goes to `yes` when the value lies in the range, else goes on.
-fn within(
-    e: &mut Emitter<'_>,
-    value: Value,
-    signed: bool,
-    range: &RangeInclusive<i128>,
-    yes: Block,
-) {
-    let (less, greater) = if signed { (Cond::Slt, Cond::Sgt) } else { (Cond::Ult, Cond::Ugt) };
-    let (least, most) = (*range.start(), *range.end());
-    if least == most {
-        let bound = constant(e, least);
-        return e.unless(Cond::Eq, value, bound, yes);
-    }
-    let (above, next) = (e.b.create_block(), e.b.create_block());
-    let bound = constant(e, least);
-    e.b.brif(less, value, bound, next, above);
-    e.b.switch_to(above);
-    let bound = constant(e, most);
-    e.b.brif(greater, value, bound, next, yes);
-    e.b.switch_to(next);
-}
-
-/// A constant as an operand: its low 64 bits, in the instruction when they fit.
-pub(crate) fn constant(e: &mut Emitter<'_>, number: i128) -> Operand {
-    match i32::try_from(number) {
-        Ok(small) => Operand::Imm(small),
-        Err(_) => Operand::Value(e.b.iconst(number as i64)),
-    }
 }

@@ -3,12 +3,18 @@
 //! [`test`] is the one place that knows which file a comparison of a kind of value is in. Each of them
 //! ends the current block: it goes on at `yes`, `no` or `unknown`.
 
+mod capability;
 mod components;
+mod expression;
 mod file_type;
 mod integer;
 mod leaf;
+mod network;
 mod path;
+mod prefixes;
+pub(crate) mod ranges;
 mod search;
+mod syscall;
 mod text;
 
 use crate::Error;
@@ -28,32 +34,45 @@ pub(crate) fn test(
     to: Targets,
 ) -> Result<(), Error> {
     let to = to.negated(test.negated);
-    let _ = hook;
-    match (&test.comparison, input.kind.kind()) {
-        (
-            Comparison::Integers(_)
-            | Comparison::Greater(_)
-            | Comparison::Less(_)
-            | Comparison::Mask(_),
-            kind,
-        ) => integer::test(e, input, kind, &test.comparison, to),
-        (Comparison::FileType(types), _) => file_type::test(e, input, types, to),
-        (comparison, ValueKind::Path | ValueKind::File) => {
+    let unsupported = || Error::Unsupported(format!("{:?} of {}", test.comparison, input.kind));
+    match (input.kind.kind(), &test.comparison) {
+        (_, Comparison::FileType(types)) => file_type::test(e, input, types, to),
+        (_, Comparison::CapabilitiesGained { before }) => {
+            let before = hook.args.get(*before).ok_or_else(unsupported)?;
+            capability::gained(e, before, input, to)
+        }
+        (ValueKind::Integer(width), comparison) => integer::test(e, input, width, comparison, to),
+        (ValueKind::CapabilitySet, comparison) => capability::set(e, input, comparison, to),
+        (ValueKind::Capability, comparison) => capability::number(e, input, comparison, to),
+        (ValueKind::Syscall, Comparison::Syscalls { numbers, lists }) => {
+            syscall::test(e, input, numbers, lists, to)
+        }
+        (ValueKind::Text, comparison) => text::test(e, position, input, comparison, to),
+        (ValueKind::Path | ValueKind::File, comparison) => {
             path::test(e, position, input, comparison, to)
         }
-        (comparison, ValueKind::Text) => text::test(e, position, input, comparison, to),
-        _ => Err(Error::Unsupported(format!("{:?} of {}", test.comparison, input.kind))),
+        (ValueKind::Socket | ValueKind::SocketBuffer | ValueKind::SocketAddress, comparison)
+        | (ValueKind::UnixAddress, comparison @ Comparison::Family(_)) => {
+            network::test(e, input, comparison, to)
+        }
+        (ValueKind::UnixAddress, comparison) => text::test(e, position, input, comparison, to),
+        _ => Err(unsupported()),
     }
 }
 
 /// A test over several values of a hook.
 pub(crate) fn expression(
-    _: &mut Emitter<'_>,
-    _: &HookPlan,
+    e: &mut Emitter<'_>,
+    hook: &HookPlan,
     test: &Test,
-    _: Targets,
+    to: Targets,
 ) -> Result<(), Error> {
-    Err(Error::Unsupported(format!("{:?}", test.comparison)))
+    match &test.comparison {
+        Comparison::Cel(condition) => {
+            expression::test(e, hook, condition, to.negated(test.negated))
+        }
+        other => Err(Error::Unsupported(format!("{other:?} of several values"))),
+    }
 }
 
 /// Whether filters of this input read it as a text into the record.

@@ -212,5 +212,5 @@ pub(crate) fn word(value: &[u8], at: usize) -> Option<(Size, u64)> {
 
 /// A word as an operand.
 pub(crate) fn constant(e: &mut Emitter<'_>, word: u64) -> Operand {
-    super::integer::constant(e, i128::from(word as i64))
+    super::ranges::constant(e, i128::from(word as i64))
 }
