@@ -20,7 +20,7 @@ const MARK: i64 = 0x7a7a_0000;
 
 /// Runs a test with pointers that are given types, where the kernel can do that, and without.
 fn in_both_ways(mut body: impl FnMut(&mut Harness)) {
-    let harnesses = [Harness::new(), Harness::without(Feature::RdonlyCast)];
+    let harnesses = [Harness::new(), Harness::lacking(Feature::RdonlyCast)];
     harnesses.into_iter().flatten().for_each(|mut harness| body(&mut harness));
 }
 

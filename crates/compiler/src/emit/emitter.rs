@@ -51,6 +51,9 @@ pub(crate) struct Emitter<'k> {
     pub(crate) returned_buffer: Option<Value>,
     /// The policy's lines.
     pub(super) lines: Lines,
+    /// Name of the map of what threads of the policy's processes began with
+    /// ([`follow::privileges`](crate::follow::privileges)).
+    pub(crate) privileges: String,
     /// Its tables.
     pub(super) tables: Tables<'k>,
 }

@@ -9,6 +9,7 @@ use super::section::Section;
 use super::table::{Table, Tables};
 use super::{Context, Emitter, fold};
 use crate::flow::return_if;
+use crate::follow::privileges;
 use crate::plan::Attachment;
 use crate::read::{Base, Reader};
 use crate::{Error, Machine, walk};
@@ -166,6 +167,7 @@ fn section_function(
         names: None,
         returned_buffer: None,
         lines,
+        privileges: privileges::name(&section.policy),
         tables,
     };
     e.section(section)?;

@@ -93,6 +93,7 @@ impl Emitter<'_> {
             if hook.returned.is_some() {
                 self.value_filters(&selector.return_filters, hook, next)?;
             }
+            filter::recorded(self, selector)?;
             let matched = self.b.iconst(index as i64 + 1);
             self.b.jump(found, &[matched]);
             self.b.switch_to(next);
@@ -120,6 +121,10 @@ impl Emitter<'_> {
             self.at(&selector.place);
             self.process_filters(selector, next)?;
             self.value_filters(&selector.filters, hook, next)?;
+            // With nothing left to ask it will match; else it is recorded once it has.
+            if selector.return_filters.is_empty() {
+                filter::recorded(self, selector)?;
+            }
             let before = self.b.get(holding);
             let bit = self.b.iconst(1 << index);
             let with = self.b.or(before, bit);
@@ -337,6 +342,9 @@ impl Emitter<'_> {
             self.b.switch_to(mine);
             self.at(&filters.place);
             self.value_filters(&filters.return_filters, &hook, next)?;
+            if !filters.return_filters.is_empty() {
+                filter::recorded(self, filters)?;
+            }
             let matched = self.b.iconst(index as i64 + 1);
             self.b.jump(post, &[matched]);
             self.b.switch_to(next);

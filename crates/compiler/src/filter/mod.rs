@@ -13,15 +13,17 @@
 mod ancestry;
 mod binaries;
 mod capabilities;
+mod changes;
 mod namespaces;
 mod parent_binaries;
 pub(crate) mod paths;
 mod pids;
-mod privileges;
+pub(crate) mod privileges;
 pub(crate) mod set;
 
 pub(crate) use binaries::binaries;
 pub(crate) use capabilities::capabilities;
+pub(crate) use changes::{capability_changes, namespace_changes, recorded};
 pub(crate) use namespaces::namespaces;
 pub(crate) use parent_binaries::parent_binaries;
 pub(crate) use pids::pids;
@@ -29,7 +31,7 @@ pub(crate) use pids::pids;
 use crate::Error;
 use crate::emit::Emitter;
 use ebpf::Block;
-use policy::checked::{CapabilityFilter, NamespaceChange, Scope};
+use policy::checked::Scope;
 
 macro_rules! later {
     ($($name:ident($filter:ty);)*) => {
@@ -41,6 +43,4 @@ macro_rules! later {
 
 later! {
     workloads(Scope);
-    namespace_changes(NamespaceChange);
-    capability_changes(CapabilityFilter);
 }

@@ -1,14 +1,15 @@
 //! What a task may do and where: its namespaces and capabilities, as the kernel keeps them.
 
 use crate::base::state;
+use crate::follow::privileges::at;
 use crate::read::{Base, Reader};
-use ebpf::{FunctionBuilder, Value};
+use ebpf::{FunctionBuilder, Size, Value};
 use kernel::btf::BtfError;
 use policy::document::{CapabilitySet, NamespaceKind};
 
 /// Inode number of a task's namespace, 0 when it has none any more (it is about to end); `None`: this
 /// kernel has no namespaces of that kind.
-pub(super) fn namespace(
+pub(crate) fn namespace(
     b: &mut FunctionBuilder,
     read: &Reader<'_>,
     task: Base,
@@ -37,7 +38,7 @@ pub(super) fn namespace(
 }
 
 /// One of a task's sets of capabilities; capability n is bit n.
-pub(super) fn capabilities(
+pub(crate) fn capabilities(
     b: &mut FunctionBuilder,
     read: &Reader<'_>,
     task: Base,
@@ -50,4 +51,34 @@ pub(super) fn capabilities(
         CapabilitySet::Inheritable => "cred.cap_inheritable",
     };
     read.get(b, task, "task_struct", path)
+}
+
+/// Writes all namespaces of a task to a [`record`](crate::follow::privileges).
+pub(crate) fn store_namespaces(
+    b: &mut FunctionBuilder,
+    read: &Reader<'_>,
+    task: Base,
+    record: Value,
+) -> Result<(), BtfError> {
+    for &kind in NamespaceKind::ALL {
+        match namespace(b, read, task, kind)? {
+            Some(inode) => b.store(Size::U32, record, at::namespace(kind), inode),
+            None => b.store(Size::U32, record, at::namespace(kind), 0),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all its capabilities.
+pub(crate) fn store_capabilities(
+    b: &mut FunctionBuilder,
+    read: &Reader<'_>,
+    task: Base,
+    record: Value,
+) -> Result<(), BtfError> {
+    for &set in CapabilitySet::ALL {
+        let held = capabilities(b, read, task, set)?;
+        b.store(Size::U64, record, at::capabilities(set), held);
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use super::ancestry::Ancestry;
 use super::image;
 use super::maps::Wanted;
 use super::needs::Needs;
+use super::privileges;
 use super::program::{Follower, Hook};
 use crate::base::Base;
 use crate::emit::section::Section;
@@ -22,6 +23,7 @@ pub(crate) struct Followers {
     states: Map,
     images: Option<Kept>,
     ancestries: BTreeMap<Ancestry, Kept>,
+    privileges: BTreeMap<String, Kept>,
 }
 
 /// One kind of it. Dropped, it is kept no longer.
@@ -74,6 +76,7 @@ impl Followers {
             states: base.states().try_clone()?,
             images: None,
             ancestries: BTreeMap::new(),
+            privileges: BTreeMap::new(),
         })
     }
 
@@ -98,6 +101,13 @@ impl Followers {
                 self.ancestries.insert(ancestry, kept);
             }
         }
+        for name in needs.privileges {
+            if !self.privileges.contains_key(&name) {
+                let followers = privileges::followers(&name, &self.machine.btf)?;
+                let kept = Kept::start(&privileges::maps(&name), followers, &[], &self.machine)?;
+                self.privileges.insert(name, kept);
+            }
+        }
         Ok(())
     }
 
@@ -105,6 +115,7 @@ impl Followers {
     pub(crate) fn keep_only<'s>(&mut self, sections: impl IntoIterator<Item = &'s Section>) {
         let needs = Needs::of(sections);
         self.ancestries.retain(|ancestry, _| needs.ancestries.contains(ancestry));
+        self.privileges.retain(|name, _| needs.privileges.contains(name));
         if !needs.images {
             self.images = None;
         }
@@ -112,6 +123,7 @@ impl Followers {
 
     /// The maps that programs of policies read.
     pub(crate) fn maps(&self) -> impl Iterator<Item = &Map> {
-        self.images.iter().chain(self.ancestries.values()).flat_map(|kept| &kept.maps)
+        let kept = self.images.iter().chain(self.ancestries.values());
+        kept.chain(self.privileges.values()).flat_map(|kept| &kept.maps)
     }
 }

@@ -11,12 +11,14 @@
 //! - [`maps`]: the maps
 //! - [`image`]: the executables of a process and of its parent
 //! - [`ancestry`]: whether a process descends from one of some kind
+//! - [`privileges`]: namespaces and capabilities that threads began with
 
 pub(crate) mod ancestry;
 pub(crate) mod followers;
 pub(crate) mod image;
 mod maps;
 pub(crate) mod needs;
+pub(crate) mod privileges;
 mod program;
 
 pub(crate) use followers::Followers;

@@ -1,6 +1,7 @@
 //! What the filters of sections need to be kept of processes.
 
 use super::ancestry::Ancestry;
+use super::privileges;
 use crate::emit::section::Section;
 use policy::checked::Selector;
 use std::collections::BTreeSet;
@@ -12,6 +13,9 @@ pub(crate) struct Needs {
     pub(crate) images: bool,
     /// Questions about ancestors.
     pub(crate) ancestries: BTreeSet<Ancestry>,
+    /// Namespaces and capabilities that threads began with: names of storages, one for each policy
+    /// that asks.
+    pub(crate) privileges: BTreeSet<String>,
 }
 
 impl Needs {
@@ -21,6 +25,9 @@ impl Needs {
         for section in sections {
             for selector in &section.hook.selectors {
                 needs.add(selector);
+                if asks_for_changes(selector) {
+                    needs.privileges.insert(privileges::name(&section.policy));
+                }
             }
         }
         needs
@@ -32,4 +39,8 @@ impl Needs {
         self.ancestries.extend(binaries.filter_map(Ancestry::of_binaries));
         self.ancestries.extend(selector.pids.iter().filter_map(Ancestry::of_pids));
     }
+}
+
+fn asks_for_changes(selector: &Selector) -> bool {
+    !selector.namespace_changes.is_empty() || !selector.capability_changes.is_empty()
 }

@@ -36,7 +36,7 @@ impl Harness {
     }
 
     /// The same, for policies that are compiled as for a kernel without `feature`.
-    pub(crate) fn without(feature: Feature) -> Option<Self> {
+    pub(crate) fn lacking(feature: Feature) -> Option<Self> {
         Self::on(|btf| {
             let mut machine = Machine::running(btf);
             let mut target = machine.features.record();
