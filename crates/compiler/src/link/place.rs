@@ -37,7 +37,7 @@ pub(crate) enum Place {
 /// The places that a hook needs, with what its sections there are; returns before entries, so that
 /// whatever is noted at entry is seen to return.
 pub(crate) fn places(hook: &HookPlan) -> Vec<(Place, Role)> {
-    let returns = hook.returned.is_some();
+    let returns = hook.at_return();
     match hook.attachment.clone() {
         Attachment::Trampoline { function, id, parameters, syscall } => {
             let exit = |awaited| Place::Fexit {
