@@ -13,9 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::AT_FDCWD;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, raise};
+use nix::unistd::symlinkat;
 
 const COMMANDS: &str = "\
 true [...]           exit with 0, whatever the arguments
@@ -28,7 +30,9 @@ memfd-exec FILE ...  the same from a copy of FILE that has no name
 no-arguments FILE    execute FILE with an empty argument list
 unshare FILE ...     execute FILE in new uts, ipc and net namespaces
 start N FILE ...     start FILE N times at once, wait for all
-orphan FILE ...      start FILE and exit at once";
+orphan FILE ...      start FILE and exit at once
+thread-link TO NAME  make a symbolic link, from a thread that is not the first
+ask-parent N         ask for the parent's process id N times";
 
 /// Runs a command.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
@@ -73,6 +77,17 @@ fn try_run(arguments: &[OsString]) -> Result<ExitCode> {
         "start" => start(number(rest)?, &rest[1..])?,
         "orphan" => {
             command_of(rest)?.spawn()?;
+        }
+        "thread-link" => {
+            let (to, name) = (first(rest)?.clone(), first(&rest[1..])?.clone());
+            let linked = thread::spawn(move || symlinkat(&*to, AT_FDCWD, &*name)).join();
+            linked.ok().context("the thread panicked")??;
+        }
+        "ask-parent" => {
+            for _ in 0..number(rest)? {
+                // Nothing keeps the answer: each is a call.
+                nix::unistd::getppid();
+            }
         }
         other => bail!("no command {other:?}"),
     }

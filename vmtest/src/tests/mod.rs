@@ -12,6 +12,7 @@ mod faults;
 mod fields;
 mod limits;
 mod loss;
+mod policies;
 mod smoke;
 mod storm;
 
@@ -32,6 +33,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         commands::TESTS,
         faults::TESTS,
         loss::TESTS,
+        policies::TESTS,
         storm::TESTS,
         limits::TESTS,
     ]
