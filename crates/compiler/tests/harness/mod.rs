@@ -25,8 +25,8 @@ pub(crate) struct Harness {
     pub(crate) base: Base,
     pub(crate) machine: Arc<Machine>,
     pub(crate) policies: Policies,
-    decoder: Decoder,
-    ring: RingSet,
+    pub(crate) decoder: Decoder,
+    pub(crate) ring: RingSet,
 }
 
 impl Harness {
