@@ -29,9 +29,6 @@ pub enum Error {
     /// More buffers than are remembered from entry to return.
     #[error("{0} arguments with returnCopy: 6 is the most")]
     TooManyBuffers(usize),
-    /// More programs than the control map has slots for.
-    #[error("there are too many programs: {} is the most", crate::emit::map::control::PROGRAMS)]
-    TooManyPrograms,
     /// What the task iterator wrote does not read as it should.
     #[error("task iterator: {0}")]
     Scan(#[from] crate::base::record::DecodeError),

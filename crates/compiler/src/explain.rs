@@ -35,8 +35,7 @@ pub fn explain(plan: &Plan, machine: &Machine) -> Result<Vec<Explained>, Error> 
         .into_iter()
         .map(|(place, sections)| {
             let name = place.name();
-            let gate = (!place.completes()).then_some(0);
-            let code = program::program(&name, machine, place.shape(), gate, &sections)?;
+            let code = program::program(&name, machine, place.shape(), true, &sections)?;
             let module = code.module;
             let program = module
                 .compile(&Options::default())

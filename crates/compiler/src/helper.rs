@@ -11,6 +11,8 @@ pub(crate) const MAP_DELETE_ELEM: u32 = 3;
 pub(crate) const KTIME_GET_NS: u32 = 5;
 /// `bpf_get_smp_processor_id()`
 pub(crate) const GET_SMP_PROCESSOR_ID: u32 = 8;
+/// `bpf_tail_call(context, programs, index)`; comes back only when there is no such program
+pub(crate) const TAIL_CALL: u32 = 12;
 /// `bpf_get_current_pid_tgid()`
 pub(crate) const GET_CURRENT_PID_TGID: u32 = 14;
 /// `bpf_get_current_comm(buffer, size)`

@@ -1,30 +1,25 @@
 //! The policies in force.
 //!
-//! Adding, replacing or removing a policy builds new programs for the places that it touches, attaches
-//! them beside the old ones without effect, and then flips the generation: every program checks first
-//! whether it is active in the current one, so all hooks start, change or end at one instant. Only
-//! then are the old programs detached. A policy that cannot be loaded changes nothing.
+//! Adding, replacing or removing a policy builds new programs for the places that it touches, beside
+//! the old ones and without effect. Then all calls that begin go to the new ones: all hooks start,
+//! change or end at one instant, and each call is seen by the policies of one instant. Only then do
+//! the old programs go ([`crate::link`]). A policy that cannot be loaded changes nothing.
+//!
+//! Calls that a replaced policy has seen begin are still seen to return, if they do within a minute.
 
 use crate::base::Base;
 use crate::decode::{Announced, Decoder, Registry};
-use crate::emit::fold;
-use crate::emit::map::control;
-use crate::emit::program::{self, Sample};
 use crate::emit::section::{Role, Section};
 use crate::follow::Followers;
 use crate::link::attached::Counters;
-use crate::link::{Attached, Place, SharedMaps, places};
+use crate::link::{Place, Programs, places};
 use crate::plan::Plan;
 use crate::{Error, Machine};
 use policy::{CheckedPolicy, PolicyKey, Problem, Problems};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Functions for sections in one program, at most: the kernel takes 256 functions in all, and verifies
-/// a program whole.
-const FUNCTIONS_MAX: usize = 64;
 /// How long the records of a removed policy can still be read.
 const RETIRED: Duration = Duration::from_secs(60);
 
@@ -52,19 +47,30 @@ pub struct Added {
 #[derive(Debug)]
 pub struct Policies {
     machine: Arc<Machine>,
-    shared: SharedMaps,
     followers: Followers,
     loaded: BTreeMap<PolicyKey, Loaded>,
-    programs: BTreeMap<Place, Vec<Attached>>,
-    /// Which slots of the control map are taken.
-    slots: Vec<bool>,
-    generation: u32,
+    programs: Programs,
+    leaving: Vec<Leaving>,
     registry: Registry,
     /// The last number given to a section.
     numbers: u32,
     /// What sections counted in programs that were since replaced.
     counted: HashMap<u32, Counters>,
     retired: VecDeque<(Instant, u32)>,
+}
+
+/// The return of a policy that was replaced, for calls that were under way.
+#[derive(Debug, Clone)]
+struct Leaving {
+    since: Instant,
+    place: Place,
+    section: Section,
+}
+
+impl Leaving {
+    fn pair(&self) -> (&Place, &Section) {
+        (&self.place, &self.section)
+    }
 }
 
 #[derive(Debug)]
@@ -79,11 +85,9 @@ impl Policies {
         Ok(Self {
             followers: Followers::new(machine.clone(), base)?,
             machine,
-            shared: SharedMaps::create(base)?,
             loaded: BTreeMap::new(),
-            programs: BTreeMap::new(),
-            slots: vec![false; control::PROGRAMS as usize],
-            generation: 0,
+            programs: Programs::new(base)?,
+            leaving: Vec::new(),
             registry: Registry::default(),
             numbers: 0,
             counted: HashMap::new(),
@@ -225,31 +229,22 @@ impl Policies {
     /// What each section counted, by its number.
     fn sums(&self) -> Result<HashMap<u32, Counters>, Error> {
         let mut sums = self.counted.clone();
-        for attached in self.programs.values().flatten() {
-            for (number, counters) in attached.counters()? {
-                *sums.entry(number).or_default() += counters;
-            }
+        for (number, counters) in self.programs.counters()? {
+            *sums.entry(number).or_default() += counters;
         }
         Ok(sums)
     }
 
     /// Times that the kernel did not run one of the programs because it was running on that CPU.
     pub fn missed_runs(&self) -> Result<u64, Error> {
-        self.programs.values().flatten().map(Attached::missed_runs).sum()
+        self.programs.missed_runs()
     }
 
     /// Bytes of kernel memory of the programs that a policy has a part in; shared ones by its share.
     pub fn memory_bytes(&self, key: &PolicyKey) -> Result<Option<u64>, Error> {
         let Some(loaded) = self.loaded.get(key) else { return Ok(None) };
         let mine = numbers(loaded);
-        let mut sum = 0;
-        for attached in self.programs.values().flatten() {
-            let count = attached.sections.iter().filter(|number| mine.contains(number)).count();
-            if count > 0 {
-                sum += attached.memory_bytes()? * count as u64 / attached.sections.len() as u64;
-            }
-        }
-        Ok(Some(sum))
+        Ok(Some(self.programs.memory_bytes(|number| mine.contains(&number))?))
     }
 
     fn announce(&self, number: u32, announced: Announced) {
@@ -284,59 +279,55 @@ impl Policies {
 
     /// Exchanges the programs of all places that the changes are about.
     fn exchange(&mut self, mut changes: BTreeMap<PolicyKey, Option<Loaded>>) -> Result<(), Error> {
+        let now = Instant::now();
+        let expired = self.retired.iter().filter(|(since, _)| now.duration_since(*since) > RETIRED);
+        let expired: BTreeSet<u32> = expired.map(|(_, number)| *number).collect();
+        if !expired.is_empty() {
+            self.programs.drop_calls(&expired)?;
+        }
+        let over = |leaving: &Leaving| now.duration_since(leaving.since) > RETIRED;
         let old = changes.keys().filter_map(|key| self.loaded.get(key));
         let new = changes.values().flatten();
+        let ended = self.leaving.iter().filter(|leaving| over(leaving));
         let affected: BTreeSet<Place> = old
             .chain(new)
             .flat_map(|loaded| &loaded.sections)
-            .map(|(place, _)| place.clone())
+            .map(|(place, _)| place)
+            .chain(ended.map(|leaving| &leaving.place))
+            .cloned()
             .collect();
+        let mut leaving: Vec<Leaving> =
+            self.leaving.iter().filter(|leaving| !over(leaving)).cloned().collect();
+        for (key, new) in &changes {
+            // Calls that the old policy has noted are still to be seen to return; not so when it is
+            // removed.
+            let (Some(_), Some(old)) = (new, self.loaded.get(key)) else { continue };
+            for (place, section) in &old.sections {
+                if section.role == Role::Return {
+                    let (place, section) = (place.clone(), section.clone());
+                    leaving.push(Leaving { since: now, place, section });
+                }
+            }
+        }
+        let mut wanted: BTreeMap<Place, Vec<Section>> =
+            affected.into_iter().map(|place| (place, Vec::new())).collect();
         let staying = self.loaded.iter().filter(|(key, _)| !changes.contains_key(key));
-        let all: Vec<&Loaded> =
-            staying.map(|(_, loaded)| loaded).chain(changes.values().flatten()).collect();
-        let mut by_place: BTreeMap<&Place, Vec<Section>> = BTreeMap::new();
-        for (place, section) in all.iter().flat_map(|loaded| &loaded.sections) {
-            if affected.contains(place) {
-                by_place.entry(place).or_default().push(section.clone());
+        let sections = staying
+            .map(|(_, loaded)| loaded)
+            .chain(changes.values().flatten())
+            .flat_map(|loaded| &loaded.sections)
+            .map(|(place, section)| (place, section));
+        for (place, section) in sections.chain(leaving.iter().map(Leaving::pair)) {
+            if let Some(here) = wanted.get_mut(place) {
+                here.push(section.clone());
             }
         }
-        // Returns first: whatever an entry notes is seen to return.
-        let mut order: Vec<&Place> = affected.iter().collect();
-        order.sort_by_key(|place| !place.completes());
-        let mut made: Vec<(Place, Vec<Attached>)> = Vec::new();
-        let mut taken = self.slots.clone();
-        for place in order {
-            let here = by_place.remove(place).unwrap_or_default();
-            let mut programs = Vec::new();
-            for chunk in pack(here, place, &self.machine)? {
-                let slot = taken.iter().position(|taken| !taken).ok_or(Error::TooManyPrograms)?;
-                taken[slot] = true;
-                let slot = slot as u32;
-                let (machine, shared) = (&self.machine, &self.shared);
-                let followers = &self.followers;
-                let attached = Attached::new(place, slot, &chunk, machine, shared, followers)?;
-                programs.push(attached);
-            }
-            made.push((place.clone(), programs));
+        for (number, counters) in self.programs.exchange(wanted, &self.machine, &self.followers)? {
+            *self.counted.entry(number).or_default() += counters;
         }
-        self.slots = taken;
-        self.flip(&made);
+        self.leaving = leaving;
         let old = changes.keys().filter_map(|key| self.loaded.get(key));
         let retired: BTreeSet<u32> = old.flat_map(numbers).collect();
-        // Entries first: what they noted is still seen to return.
-        for (place, programs) in made.into_iter().rev() {
-            let old = if programs.is_empty() {
-                self.programs.remove(&place)
-            } else {
-                self.programs.insert(place, programs)
-            };
-            for attached in old.into_iter().flatten() {
-                for (number, counters) in attached.counters().unwrap_or_default() {
-                    *self.counted.entry(number).or_default() += counters;
-                }
-                self.slots[attached.slot as usize] = false;
-            }
-        }
         while let Some((key, new)) = changes.pop_first() {
             match new {
                 Some(new) => self.loaded.insert(key, new),
@@ -346,70 +337,8 @@ impl Policies {
         self.retire(retired);
         Ok(())
     }
-
-    /// Makes these programs the active ones of their places, at one instant.
-    fn flip(&mut self, made: &[(Place, Vec<Attached>)]) {
-        let next = self.generation.wrapping_add(1);
-        let bytes = self.shared.control_memory.bytes();
-        let column =
-            |generation: u32| (control::ACTIVE + (generation & 1) * control::PROGRAMS) as usize;
-        let (from, to) = (column(self.generation), column(next));
-        for slot in 0..control::PROGRAMS as usize {
-            let state = bytes[from + slot].load(Ordering::Relaxed);
-            bytes[to + slot].store(state, Ordering::Relaxed);
-        }
-        for (place, programs) in made {
-            for old in self.programs.get(place).into_iter().flatten() {
-                bytes[to + old.slot as usize].store(0, Ordering::Relaxed);
-            }
-            for new in programs {
-                bytes[to + new.slot as usize].store(1, Ordering::Relaxed);
-            }
-        }
-        // Release: a program that sees the generation sees its column.
-        let words = self.shared.control_memory.u32s();
-        words[control::GENERATION as usize / 4].store(next, Ordering::Release);
-        self.generation = next;
-    }
 }
 
 fn numbers(loaded: &Loaded) -> BTreeSet<u32> {
     loaded.sections.iter().map(|(_, section)| section.number).collect()
-}
-
-/// Divides the sections of a place into programs; those that can be made one stay together.
-fn pack(
-    sections: Vec<Section>,
-    place: &Place,
-    machine: &Machine,
-) -> Result<Vec<Vec<Section>>, Error> {
-    if sections.len() <= FUNCTIONS_MAX {
-        return Ok(if sections.is_empty() { Vec::new() } else { vec![sections] });
-    }
-    let mut groups: BTreeMap<Sample, Vec<Section>> = BTreeMap::new();
-    for section in sections {
-        let sample = match section.sample.get() {
-            Some(sample) => sample.clone(),
-            None => {
-                let sample = program::sample(machine, place.shape(), &section)?;
-                section.sample.get_or_init(|| sample).clone()
-            }
-        };
-        groups.entry(sample).or_default().push(section);
-    }
-    let (mut programs, mut current, mut functions) = (Vec::new(), Vec::new(), 0);
-    for ((_, shape), group) in groups {
-        let folded = shape.is_some() && group.len() >= fold::LEAST;
-        let parts = if folded { vec![group] } else { group.into_iter().map(|s| vec![s]).collect() };
-        for part in parts {
-            if functions == FUNCTIONS_MAX {
-                programs.push(std::mem::take(&mut current));
-                functions = 0;
-            }
-            current.extend(part);
-            functions += 1;
-        }
-    }
-    programs.push(current);
-    Ok(programs)
 }

@@ -91,7 +91,7 @@ impl Trials {
         self.followers.follow([&section])?;
         let shape = Shape::Words { returned: Some(ARGUMENTS as u32) };
         let Code { module, tables } =
-            program::program("tg_trial", &self.machine, shape, None, &[section])?;
+            program::program("tg_trial", &self.machine, shape, true, &[section])?;
         let tables = tables.iter().map(Table::create).collect::<Result<Vec<_>, _>>()?;
         let counters = Counters::map(1)?;
         let mut maps = self.shared.all().to_vec();

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Threads that call.
 const THREADS: usize = 2;
@@ -164,6 +164,7 @@ fn policies_come_and_go_without_gaps_and_doubles() {
                 scope.spawn(move || call(thread, progress, stop))
             })
             .collect();
+        let start = Instant::now();
         for _ in 0..CHANGES {
             let name = NAMES[random(&mut state) as usize % NAMES.len()];
             let variant = random(&mut state);
@@ -186,6 +187,7 @@ fn policies_come_and_go_without_gaps_and_doubles() {
             steps.push(Step { from: before, expected: during });
             steps.push(Step { from: after, expected: then });
         }
+        eprintln!("{:.1?} for a change", start.elapsed() / CHANGES as u32);
         stop.store(true, Ordering::SeqCst);
         for caller in callers {
             caller.join().unwrap();

@@ -17,6 +17,11 @@ pub(crate) const CONTROL: &str = "tg_control";
 /// Per-CPU array of a program's counters, one element per section: [`counter`].
 pub(crate) const COUNTERS: &str = "tg_counters";
 
+/// Array of the programs of a place, by the lowest bit of the generation.
+pub(crate) const TARGETS: &str = "tg_targets";
+/// Array with one element: the program that goes on where this one ends.
+pub(crate) const NEXT: &str = "tg_next";
+
 /// Byte offsets in the per-CPU element.
 pub(crate) mod cpu {
     /// Bit n is set while scratch area n is in use (u64, changed atomically).
@@ -51,14 +56,10 @@ pub(crate) mod call {
 
 /// Byte offsets in the control element.
 pub(crate) mod control {
-    /// Generation (u32); its lowest bit says which column of [`ACTIVE`] holds.
+    /// Generation (u32); its lowest bit says which programs are in force.
     pub(crate) const GENERATION: u32 = 0;
-    /// Two columns of [`PROGRAMS`] bytes: whether the program of that number runs.
-    pub(crate) const ACTIVE: u32 = 64;
-    /// Programs at a time, at most. A power of two.
-    pub(crate) const PROGRAMS: u32 = 8192;
     /// Size.
-    pub(crate) const SIZE: u32 = ACTIVE + 2 * PROGRAMS;
+    pub(crate) const SIZE: u32 = 8;
 }
 
 /// Byte offsets in the counters of a section.
@@ -83,7 +84,6 @@ pub(crate) struct Maps {
     pub(crate) scratch: MapRef,
     pub(crate) cpu: MapRef,
     pub(crate) calls: MapRef,
-    pub(crate) control: MapRef,
     pub(crate) counters: MapRef,
 }
 
@@ -95,7 +95,6 @@ impl Maps {
             scratch: module.map(SCRATCH),
             cpu: module.map(CPU),
             calls: module.map(CALLS),
-            control: module.map(CONTROL),
             counters: module.map(COUNTERS),
         }
     }

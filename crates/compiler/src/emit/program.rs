@@ -1,19 +1,17 @@
-//! A program from its sections: whether it is active, which system call it is about, then one section
-//! after the other.
+//! A program from its sections: which system call it is about, then one section after the other.
 
 use super::context::register;
 use super::lines::Lines;
-use super::map::{Maps, control};
+use super::map::{self, Maps, control};
 use super::scratch::{self, Functions};
 use super::section::Section;
 use super::table::{Table, Tables};
 use super::{Context, Emitter, fold};
-use crate::flow::return_if;
 use crate::follow::privileges;
 use crate::plan::Attachment;
 use crate::read::{Base, Reader};
-use crate::{Error, Machine, walk};
-use ebpf::{Cond, FuncId, FunctionBuilder, Module, Size};
+use crate::{Error, Machine, helper, walk};
+use ebpf::{Cond, FuncId, FunctionBuilder, MapRef, Module, Size};
 use std::collections::{BTreeMap, HashMap};
 
 /// What a program hangs on, as its code sees it.
@@ -50,18 +48,19 @@ pub(crate) struct Code {
     pub(crate) tables: Vec<Table>,
 }
 
-/// Makes the program of these sections, which all hang on the same place. `slot`: the byte of the
-/// control map that says whether it is active; without one it always is.
+/// Makes the program of these sections, which all hang on the same place. Unless it is the last one
+/// there, it goes on to the next ([`map::NEXT`]).
 pub(crate) fn program(
     name: &str,
     machine: &Machine,
     shape: Shape,
-    slot: Option<u32>,
+    last: bool,
     sections: &[Section],
 ) -> Result<Code, Error> {
     let mut module = Module::new(name);
     let mut tables = Vec::new();
     let maps = Maps::declare(&mut module);
+    let next = (!last).then(|| module.map(map::NEXT));
     let main = module.declare(name, 1);
     let functions = Functions {
         acquire: module.declare("tg_acquire", 0),
@@ -79,7 +78,7 @@ pub(crate) fn program(
     let called = fold::define(&mut module, &mut tables, bodies)?;
     module.define(functions.acquire, scratch::acquire(&maps)?);
     module.define(functions.path_step, path_step(machine)?);
-    module.define(main, main_function(name, machine, maps, shape, slot, &called)?);
+    module.define(main, main_function(name, machine, shape, next, &called)?);
     Ok(Code { module, tables })
 }
 
@@ -212,16 +211,12 @@ fn context(
 fn main_function(
     name: &str,
     machine: &Machine,
-    maps: Maps,
     shape: Shape,
-    slot: Option<u32>,
+    next: Option<MapRef>,
     sections: &[(Option<u64>, FuncId)],
 ) -> Result<ebpf::Function, Error> {
     let mut b = FunctionBuilder::new(name, 1);
     let raw = b.param(0);
-    if let Some(slot) = slot {
-        active(&mut b, maps, slot);
-    }
     if matches!(shape, Shape::SyscallEnter | Shape::SyscallExit) {
         dispatch(&mut b, machine, raw, shape, sections)?;
     } else {
@@ -229,20 +224,40 @@ fn main_function(
             b.call_func(*id, &[raw]);
         }
     }
+    if let Some(next) = next {
+        go_to(&mut b, raw, next, 0);
+    }
     b.ret(0);
     Ok(b.finish()?)
 }
 
-/// Returns unless the program is active in the current generation.
-fn active(b: &mut FunctionBuilder, maps: Maps, slot: u32) {
-    let control = b.map_value(maps.control, control::GENERATION);
+/// Makes the program that hangs at a place and passes each call on to one of two programs, by the
+/// generation ([`map::TARGETS`]).
+pub(crate) fn switch(name: &str) -> Result<Module, Error> {
+    let mut module = Module::new(name);
+    let (control, targets) = (module.map(map::CONTROL), module.map(map::TARGETS));
+    let main = module.declare(name, 1);
+    let mut b = FunctionBuilder::new(name, 1);
+    let raw = b.param(0);
+    let control = b.map_value(control, control::GENERATION);
     let generation = b.load(Size::U32, control, 0);
-    let column = b.and(generation, 1);
-    let column = b.mul(column, control::PROGRAMS as i32);
-    let states = b.map_value(maps.control, control::ACTIVE + slot);
-    let state = b.add(states, column);
-    let state = b.load(Size::U8, state, 0);
-    return_if(b, Cond::Eq, state, 0, 0);
+    let odd = b.and(generation, 1);
+    let (even, otherwise) = (b.create_block(), b.create_block());
+    b.brif(Cond::Eq, odd, 0, even, otherwise);
+    for (index, block) in [(0, even), (1, otherwise)] {
+        b.switch_to(block);
+        go_to(&mut b, raw, targets, index);
+        b.ret(0);
+    }
+    module.define(main, b.finish()?);
+    Ok(module)
+}
+
+/// Goes to a program of an array and does not come back; goes on here when there is none.
+fn go_to(b: &mut FunctionBuilder, raw: ebpf::Value, programs: MapRef, index: i64) {
+    let programs = b.map(programs);
+    let index = b.iconst(index);
+    b.call(helper::TAIL_CALL, &[raw, programs, index]);
 }
 
 /// Calls the sections of the system call that is made, found by halving.

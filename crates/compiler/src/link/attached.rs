@@ -1,5 +1,6 @@
-//! A program in its place, with its counters.
+//! A program for a place, with its counters.
 
+use super::switch::targets;
 use super::{Place, SharedMaps};
 use crate::emit::map::{self, counter};
 use crate::emit::program;
@@ -7,21 +8,19 @@ use crate::emit::section::Section;
 use crate::emit::table::Table;
 use crate::follow::Followers;
 use crate::{Error, Machine, load};
-use kernel::link::Link;
 use kernel::map::{Map, MapSpec, MapType};
 use kernel::program::Program;
 
-/// A program in its place. Dropped, it is detached.
+/// A program for a place, to which the place's switch leads, or the program before it.
 #[derive(Debug)]
 pub(crate) struct Attached {
-    /// Its number in the control map.
-    pub(crate) slot: u32,
     /// Its sections, by their numbers.
     pub(crate) sections: Vec<u32>,
     program: Program,
     counters: Map,
     tables: Vec<Map>,
-    _link: Link,
+    /// Leads to the next program.
+    next: Option<Map>,
 }
 
 /// What a section counted.
@@ -75,29 +74,36 @@ impl std::ops::AddAssign for Counters {
 }
 
 impl Attached {
-    /// Makes, loads and attaches the program of these sections. It does nothing until its slot is
-    /// active.
+    /// Makes and loads the program of these sections, which leads to `next` in the end.
     pub(crate) fn new(
         place: &Place,
-        slot: u32,
         sections: &[Section],
+        next: Option<&Self>,
         machine: &Machine,
         shared: &SharedMaps,
         followers: &Followers,
     ) -> Result<Self, Error> {
-        let gate = (!place.completes()).then_some(slot);
-        let code = program::program(&place.name(), machine, place.shape(), gate, sections)?;
+        let last = next.is_none();
+        let code = program::program(&place.name(), machine, place.shape(), last, sections)?;
         let tables = code.tables.iter().map(Table::create).collect::<Result<Vec<_>, _>>()?;
         let counters = Counters::map(sections.len())?;
         let mut maps = shared.all().to_vec();
         maps.push(&counters);
         maps.extend(&tables);
         maps.extend(followers.maps());
+        let next = match next {
+            Some(next) => {
+                let array = targets(map::NEXT, 1)?;
+                array.update_program(0, &next.program)?;
+                Some(array)
+            }
+            None => None,
+        };
+        maps.extend(&next);
         let program =
             load::program(&code.module, place.kind(), place.target(&machine.btf)?, &maps)?;
-        let link = place.attach(&program)?;
         let sections = sections.iter().map(|section| section.number).collect();
-        Ok(Self { slot, sections, program, counters, tables, _link: link })
+        Ok(Self { sections, program, counters, tables, next })
     }
 
     /// What each section counted, by its number.
@@ -109,14 +115,17 @@ impl Attached {
         Ok(all)
     }
 
-    /// Times that the kernel did not run it because it was running on that CPU already.
-    pub(crate) fn missed_runs(&self) -> Result<u64, Error> {
-        Ok(self.program.statistics()?.recursion_misses)
+    /// The program.
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
     }
 
     /// Bytes of kernel memory of the program and its own maps.
     pub(crate) fn memory_bytes(&self) -> Result<u64, Error> {
         let own = self.program.memory_bytes()? + self.counters.memory_bytes()?;
-        self.tables.iter().try_fold(own, |sum, table| Ok(sum + table.memory_bytes()?))
+        self.tables
+            .iter()
+            .chain(&self.next)
+            .try_fold(own, |sum, table| Ok(sum + table.memory_bytes()?))
     }
 }

@@ -1,13 +1,23 @@
-//! Linking by hook: all sections of all policies at one place are one program there.
+//! Linking by hook: all sections of all policies at one place are one program there, or a few.
 //!
 //! - [`place`]: places, and which of them a hook needs
+//! - [`pack`]: which sections share a program
+//! - [`attached`]: a program for a place
+//! - [`switch`]: what hangs at a place and leads to its programs
+//! - [`programs`]: the programs of all places, and their exchange at one instant
+//! - [`grace`]: waiting for programs that run
 //! - [`maps`]: the maps that all programs share
-//! - [`attached`]: a program in place
 
 pub(crate) mod attached;
+mod grace;
 pub(crate) mod maps;
+mod pack;
 pub(crate) mod place;
+mod programs;
+mod switch;
 
 pub(crate) use attached::Attached;
 pub(crate) use maps::SharedMaps;
 pub(crate) use place::{Place, places};
+pub(crate) use programs::Programs;
+pub(crate) use switch::Switch;

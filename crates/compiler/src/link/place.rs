@@ -127,14 +127,6 @@ impl Place {
         }
     }
 
-    /// Whether programs here act only on calls that an entry has noted, whatever is active meanwhile.
-    pub(crate) fn completes(&self) -> bool {
-        matches!(
-            self,
-            Self::Fexit { awaited: true, .. } | Self::Kretprobe { .. } | Self::SyscallExit
-        )
-    }
-
     /// The type that the program is loaded for.
     pub(crate) fn target(&self, btf: &Btf) -> Result<Option<TypeId>, Error> {
         Ok(match self {
