@@ -113,7 +113,7 @@ fn delete_by_key() {
     fake.agent.0.lock().unwrap().refusal = Some(Status::not_found("there is none"));
     let (code, _, error) = run(fake.tetra(&["tp", "delete", "mounts"]));
     assert_eq!(code, Some(1));
-    let expected = "Error: there is none.\n`tetra tracingpolicy list` prints all; --domain and \
+    let expected = "Error: there is none\n`tetra tracingpolicy list` prints all; --domain and \
                     --namespace choose\n";
     assert_eq!(error, expected);
 }

@@ -260,7 +260,7 @@ impl Store {
 }
 
 impl Entries {
-    /// What to tell of policies of the same name with another key.
+    /// What to tell of policies of the same name with another key, or of a similar name.
     fn elsewhere(&self, key: &PolicyKey) -> String {
         let others = self.list.keys().filter(|other| other.name == key.name && *other != key);
         let places: Vec<_> = others
@@ -269,9 +269,11 @@ impl Entries {
                 namespace => format!("domain {}, namespace {namespace}", other.domain),
             })
             .collect();
-        match places.is_empty() {
-            true => String::new(),
-            false => format!("; there is one in {}", places.join("; ")),
+        if !places.is_empty() {
+            return format!("; there is one in {}", places.join("; "));
         }
+        let names = self.list.keys().filter(|other| other.domain == key.domain);
+        policy::did_you_mean(&key.name, names.map(|other| other.name.as_str()))
+            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
     }
 }

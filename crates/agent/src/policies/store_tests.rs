@@ -197,6 +197,11 @@ fn deleting_what_is_not_there_says_where_it_is() {
     let error = store.delete(&key("grpc", "p")).unwrap_err();
     let expected = "there is no policy `p` in domain grpc; there is one in domain static";
     assert_eq!(error.to_string(), expected);
+    store.add("static", "l.yaml", &text("links")).unwrap();
+    let error = store.delete(&key("static", "link")).unwrap_err();
+    let expected = "there is no policy `link` in domain static; did you mean `links`?";
+    assert_eq!(error.to_string(), expected);
+    store.delete(&key("static", "links")).unwrap();
     seen.lock().unwrap().sticky.insert("p".into());
     let error = store.delete(&key("static", "p")).unwrap_err();
     assert_eq!(error.to_string(), "the kernel keeps it");

@@ -176,7 +176,7 @@ async fn delete(server: &Server, named: &Named) -> Result<String, Error> {
     match server.call(call).await {
         Ok(_) => Ok(format!("tracing policy \"{}\" deleted\n", named.name)),
         Err(Error::Refused { code: Code::NotFound, message, .. }) => Err(Error::Policy(format!(
-            "{message}.\n`tetra tracingpolicy list` prints all; --domain and --namespace choose"
+            "{message}\n`tetra tracingpolicy list` prints all; --domain and --namespace choose"
         ))),
         Err(error) => Err(error),
     }
