@@ -77,7 +77,7 @@ pub(crate) mod register {
 
 impl Emitter<'_> {
     /// Argument `index`, as a 64-bit word whose upper bits may be anything for narrower types.
-    pub(crate) fn argument(&mut self, index: u32, compat: bool) -> Result<Value, Error> {
+    pub(crate) fn argument(&mut self, index: u32) -> Result<Value, Error> {
         Ok(match self.context {
             Context::Words { context, .. } => self.b.load(Size::U64, context, 8 * index as i16),
             Context::Function { context } => {
@@ -85,7 +85,7 @@ impl Emitter<'_> {
                 self.register(Base::Typed(context), name)?
             }
             Context::Syscall { registers, .. } => {
-                let names = if compat { register::COMPAT } else { register::SYSCALL };
+                let names = if self.compat { register::COMPAT } else { register::SYSCALL };
                 let name = names.get(index as usize).copied().unwrap_or_default();
                 self.register(registers, name)?
             }

@@ -31,6 +31,8 @@ pub(crate) struct Emitter<'k> {
     pub(crate) functions: Functions,
     /// Where the hook's arguments are.
     pub(crate) context: Context,
+    /// Whether arguments are those of a system call by a 32-bit caller.
+    pub(crate) compat: bool,
     /// The program's context itself.
     pub(crate) raw_context: Value,
     /// Number of the section in its program, for counters.

@@ -49,6 +49,16 @@ pub(crate) fn fault(code: u16) -> Option<Fault> {
     }
 }
 
+/// The access that reads a number of so many bytes.
+fn access(bytes: u32) -> Size {
+    match bytes {
+        1 => Size::U8,
+        2 => Size::U16,
+        4 => Size::U32,
+        _ => Size::U64,
+    }
+}
+
 impl Emitter<'_> {
     /// A block for faults whose code is not wanted: goes on at `to`.
     pub(crate) fn fault_to(&mut self, to: Block) -> Block {
@@ -86,23 +96,22 @@ impl Emitter<'_> {
     pub(crate) fn source(&mut self, source: &Source) -> Result<Loaded, Error> {
         Ok(match source {
             Source::Argument { index, pointee } => {
-                let value = self.argument(*index, false)?;
+                let value = self.argument(*index)?;
                 Loaded { value, typed: pointee.is_some() && self.has_types() }
             }
             Source::Returned { .. } => Loaded { value: self.returned()?, typed: false },
             Source::CurrentTask => Loaded { value: self.current(), typed: true },
             Source::Register { offset, size } => {
+                let size = access(*size);
                 let value = match self.context {
-                    Context::Function { context } => {
-                        self.b.load(Size::U64, context, *offset as i16)
-                    }
+                    Context::Function { context } => self.b.load(size, context, *offset as i16),
                     Context::Syscall { registers, .. } => {
                         let (Base::Typed(at) | Base::Address(at)) = registers;
-                        self.read.probe(&mut self.b, at, *offset, Size::U64)
+                        self.read.probe(&mut self.b, at, *offset, size)
                     }
                     Context::Words { .. } | Context::Record { .. } => self.b.iconst(0),
                 };
-                Loaded { value: self.narrow(value, *size), typed: false }
+                Loaded { value, typed: false }
             }
             Source::Field { offset, size, signed, location, array } => Loaded {
                 value: self.field(*offset, *size, *signed, *location, *array),
@@ -114,15 +123,6 @@ impl Emitter<'_> {
     /// Whether the verifier knows the types of this hook's arguments.
     fn has_types(&self) -> bool {
         matches!(self.context, Context::Words { .. })
-    }
-
-    fn narrow(&mut self, value: Value, size: u32) -> Value {
-        match size {
-            1 => self.b.zext(value, Size::U8),
-            2 => self.b.zext(value, Size::U16),
-            4 => self.b.zext(value, Size::U32),
-            _ => value,
-        }
     }
 
     /// A field of a tracepoint's record: a number, or the address of an array.
@@ -139,12 +139,7 @@ impl Emitter<'_> {
         match location {
             Location::Direct if array => self.b.add(context, i32::from(offset)),
             Location::Direct => {
-                let size = match size {
-                    1 => Size::U8,
-                    2 => Size::U16,
-                    4 => Size::U32,
-                    _ => Size::U64,
-                };
+                let size = access(size);
                 let value = self.b.load(size, context, offset);
                 if signed && size != Size::U64 { self.b.sext(value, size) } else { value }
             }
@@ -179,12 +174,7 @@ impl Emitter<'_> {
                 at = Loaded { value: self.b.add(at.value, hop.offset as i32), typed: false };
                 continue;
             }
-            let size = match hop.size {
-                1 => Size::U8,
-                2 => Size::U16,
-                4 => Size::U32,
-                _ => Size::U64,
-            };
+            let size = access(hop.size);
             let plain = at.typed && i16::try_from(hop.offset).is_ok();
             let value = if plain {
                 self.b.load(size, at.value, hop.offset as i16)

@@ -156,6 +156,7 @@ fn section_function(
         maps,
         functions,
         context,
+        compat: section.hook.attachment.is_compat(),
         raw_context: raw,
         index,
         leave,

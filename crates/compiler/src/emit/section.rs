@@ -70,9 +70,9 @@ impl Emitter<'_> {
         // A text that several selectors ask about is read once.
         let filters = hook.selectors.iter().flat_map(|selector| &selector.filters);
         let texts: Vec<Position> = filters.filter_map(position).collect();
-        self.declare_texts(texts.into_iter().filter(|position| {
-            position.input(hook).is_some_and(|input| crate::test::reads_text(input))
-        }));
+        self.declare_texts(
+            texts.into_iter().filter(|position| position.input(hook).is_some_and(test::reads_text)),
+        );
         let selector = match section.role {
             _ if hook.selectors.is_empty() => self.b.iconst(0),
             Role::Entry => self.holding(hook)?,

@@ -72,12 +72,12 @@ impl Function {
                 };
                 found.extend(constant.map(|number| (Spot::Inst(block, index), number)));
             }
-            match data.end {
-                Some(
-                    Terminator::Branch { b: Operand::Imm(imm), .. }
-                    | Terminator::Ret(Operand::Imm(imm)),
-                ) => found.push((Spot::End(block), imm.into())),
-                _ => {}
+            if let Some(
+                Terminator::Branch { b: Operand::Imm(imm), .. }
+                | Terminator::Ret(Operand::Imm(imm)),
+            ) = data.end
+            {
+                found.push((Spot::End(block), imm.into()));
             }
         }
         found
