@@ -24,8 +24,7 @@ pub enum Hit {
 pub fn event(observation: Observation, host: &HostNamespaces) -> Hit {
     let Observation { policy, hook, selector, args, data, returned, .. } = observation;
     let matched = selector.and_then(|index| hook.selectors.get(index));
-    let action =
-        matched.map_or_else(|| action::last(&[]), |selector| action::last(&selector.actions));
+    let action = action::last(matched.map_or(&[], |selector| &selector.actions));
     let policy_name = policy.name.clone();
     let (message, tags) = (hook.message.clone(), hook.tags.clone());
     let labels = !matches!(hook.event, EventKind::Tracepoint { .. });
@@ -33,10 +32,8 @@ pub fn event(observation: Observation, host: &HostNamespaces) -> Hit {
     let args = arguments.list(&hook.args, args);
     match &hook.event {
         EventKind::Kprobe { function } => {
-            let return_action = matched.map_or_else(
-                || action::last(&[]),
-                |selector| action::last(&selector.return_actions),
-            );
+            let return_action =
+                action::last(matched.map_or(&[], |selector| &selector.return_actions));
             let unlabelled = Arguments { host, labels: false };
             let result = hook.returned.as_ref().zip(returned);
             Hit::Kprobe(Box::new(wire::ProcessKprobe {

@@ -2,7 +2,7 @@
 //!
 //! An [`Observation`](compiler::observed::Observation) has values as the kernel had them: numbers, bytes,
 //! modes. Here they become the texts and messages that clients know. A further type of value is one more
-//! arm in [`argument`].
+//! arm in `argument.rs`.
 
 mod action;
 mod argument;

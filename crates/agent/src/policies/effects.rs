@@ -34,6 +34,18 @@ pub fn refused(policy: &CheckedPolicy) -> Vec<Problem> {
     problems
 }
 
+/// Restrictions that hold for everything as far as this agent can tell.
+pub fn not_judged(policy: &CheckedPolicy) -> Vec<&'static str> {
+    let found = [
+        (
+            policy.nodes.is_some(),
+            "nodeSelector: labels of nodes are not known: this node is selected",
+        ),
+        (policy.scope.host, "hostSelector: containers are not known: all processes are the host's"),
+    ];
+    found.into_iter().filter(|(given, _)| *given).map(|(_, text)| text).collect()
+}
+
 /// What of the policy is not carried out, in words that follow "asks for".
 pub fn not_carried_out(policy: &CheckedPolicy) -> BTreeSet<&'static str> {
     let selectors = policy.hooks.iter().flat_map(|hook| &hook.selectors);
@@ -109,5 +121,13 @@ mod tests {
             ["spec.kprobes[0].selectors[0].matchWorkloads"]
         );
         assert!(of("{hostSelector: {}}").is_empty(), "without pods all processes are the host's");
+    }
+
+    #[test]
+    fn restrictions_that_cannot_be_judged_are_told() {
+        let told = |spec: &str| not_judged(&read(spec)).len();
+        assert_eq!(told("{hostSelector: {}}"), 1);
+        assert_eq!(told("{nodeSelector: {matchLabels: {a: b}}, hostSelector: {}}"), 2);
+        assert_eq!(told("{kprobes: [{call: sys_mount}]}"), 0);
     }
 }

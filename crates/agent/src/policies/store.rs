@@ -176,6 +176,9 @@ impl Store {
         for note in policy.notes.iter().chain(&added.notes) {
             tracing::warn!("policy {}: {}", shown(key), note.line(file));
         }
+        for told in effects::not_judged(policy) {
+            tracing::warn!("policy {}: {told}", shown(key));
+        }
         let ignored: Vec<_> = effects::not_carried_out(policy).into_iter().collect();
         if !ignored.is_empty() {
             tracing::warn!(
