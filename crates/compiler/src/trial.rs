@@ -153,6 +153,7 @@ fn untyped(hook: &HookPlan) -> Result<HookPlan, Error> {
         if *return_copy {
             return Err(refuse("it is read once more when the call returns"));
         }
+        let length = length.as_mut().map(|length| &mut length.source);
         for source in [source].into_iter().chain(length) {
             match source {
                 Source::Argument { index, .. } if *index as usize >= ARGUMENTS => {

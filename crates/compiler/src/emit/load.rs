@@ -8,7 +8,7 @@ use super::{Context, Emitter};
 use crate::Error;
 use crate::helper;
 use crate::observed::Fault;
-use crate::plan::{Input, Source};
+use crate::plan::{Input, Length, Source};
 use crate::read::Base;
 use ebpf::{Block, Cond, Size, Value};
 use kernel::btf::Hop;
@@ -118,6 +118,12 @@ impl Emitter<'_> {
                 typed: false,
             },
         })
+    }
+
+    /// The length that a source names, zero-extended.
+    pub(crate) fn length_of(&mut self, length: &Length) -> Result<Value, Error> {
+        let value = self.source(&length.source)?.value;
+        Ok(self.narrow(value, length.size))
     }
 
     /// Whether the verifier knows the types of this hook's arguments.

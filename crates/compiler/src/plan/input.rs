@@ -6,7 +6,7 @@ use super::register;
 use super::resolve::{self, Resolved};
 use super::shape::{Shape, integer};
 use super::signature::{Parameter, Signature};
-use super::{Attachment, Input, Source};
+use super::{Attachment, Input, Length, Source};
 use kernel::btf::Btf;
 use policy::checked::{Argument, Hook, Source as Written, ValueKind};
 use policy::document::TypeName;
@@ -130,8 +130,11 @@ impl Planner<'_> {
                     source: value.source,
                     resolve: text,
                     hops,
-                    length: length
-                        .filter(|_| kind == TypeName::CharBuf || kind == TypeName::CharIovec),
+                    length: match kind {
+                        TypeName::CharBuf | TypeName::CharIovec => length,
+                        TypeName::SockaddrUn => length.or_else(|| behind(argument, signature)),
+                        _ => None,
+                    },
                     return_copy: argument.return_copy,
                     max_data: argument.max_data,
                 })
@@ -250,7 +253,7 @@ fn parameter(index: u32, signature: &Signature) -> Result<Option<&Parameter>, St
 }
 
 /// Where the length of a buffer is.
-fn length(index: u32, argument: &Argument, signature: &Signature) -> Result<Source, String> {
+fn length(index: u32, argument: &Argument, signature: &Signature) -> Result<Length, String> {
     let wrong = |message: String| format!("sizeArgIndex {}: {message}", index + 1);
     let parameter = parameter(index, signature).map_err(wrong)?;
     if let Some(parameter) = parameter.filter(|parameter| !parameter.shape.is_integer()) {
@@ -262,8 +265,30 @@ fn length(index: u32, argument: &Argument, signature: &Signature) -> Result<Sour
     if index == argument.index && argument.resolve.is_empty() {
         return Err(wrong("the buffer is not its own length (sizeArgIndex counts from 1)".into()));
     }
-    Ok(Source::Argument { index, pointee: None })
+    // Where nothing is known of it, what size_t has.
+    let size = match parameter.map(|parameter| &parameter.shape) {
+        Some(Shape::Integer { size, .. }) => *size,
+        _ => 8,
+    };
+    Ok(Length { source: Source::Argument { index, pointee: None }, size })
 }
+
+/// The length of an address, which stands behind it: `connect(int fd, struct sockaddr *address, int
+/// addrlen)`, `security_socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`.
+fn behind(argument: &Argument, signature: &Signature) -> Option<Length> {
+    let named = argument.source == Written::Argument && argument.resolve.is_empty();
+    let index = argument.index + 1;
+    let is_length = match parameter(index, signature).ok()? {
+        Some(parameter) => matches!(parameter.shape, Shape::Integer { size: 4, .. }),
+        None => ADDRESSES.contains(&(signature.text.as_str(), argument.index)),
+    };
+    (named && is_length)
+        .then_some(Length { source: Source::Argument { index, pointee: None }, size: 4 })
+}
+
+/// Which arguments of system calls are addresses with their length behind them, where the kernel does
+/// not say what calls take.
+const ADDRESSES: [(&str, u32); 3] = [("sys_bind", 1), ("sys_connect", 1), ("sys_sendto", 4)];
 
 /// The types and the structure that `resolve` starts from; `None` without `resolve`.
 fn start(

@@ -157,13 +157,23 @@ pub struct Input {
     /// where the value is. What it loads is the value (a number, a pointer); where it is a structure
     /// or an array, the value is its address.
     pub hops: Vec<Hop>,
-    /// Where the number of bytes or elements is, for types that have one. `None` for a `char_buf` that
+    /// Where the number of bytes or elements is, for types that have one; for a `sockaddr_un`, of bytes
+    /// of the address. `None` for a `char_buf` that
     /// is read whole: an array, with the size of the last of `hops` or of the record's field.
-    pub length: Option<Source>,
+    pub length: Option<Length>,
     /// Read when the function returns, with the return value as length.
     pub return_copy: bool,
     /// Read whole, in several records if it must be.
     pub max_data: bool,
+}
+
+/// Where the length of a value is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Length {
+    /// The number.
+    pub source: Source,
+    /// Its bytes: what else is in its register means nothing.
+    pub size: u32,
 }
 
 /// Where a value comes from.

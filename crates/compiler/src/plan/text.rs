@@ -84,7 +84,7 @@ impl fmt::Display for Input {
             write!(f, ", {} ({} {loads})", self.resolve, self.hops.len())?;
         }
         if let Some(length) = &self.length {
-            write!(f, ", length from {length}")?;
+            write!(f, ", length from {}", length.source)?;
         }
         if self.return_copy {
             f.write_str(", at return, with the return value as length")?;

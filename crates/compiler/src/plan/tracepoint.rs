@@ -5,7 +5,7 @@ use super::input::is_captured;
 use super::planner::{Found, Inputs, Planner};
 use super::shape::Shape;
 use super::signature::Signature;
-use super::{Attachment, EventKind, Input, Source};
+use super::{Attachment, EventKind, Input, Length, Source};
 use kernel::btf::{BtfError, Kind};
 use kernel::features::Feature;
 use kernel::tracefs::{EventField, EventFormat, Location, TracefsError};
@@ -71,7 +71,7 @@ impl Planner<'_> {
         let length = argument.size_argument.map(|index| {
             let field = field_at(index, format)?;
             match field.array.is_none() && !field.ty.ends_with('*') {
-                true => Ok(source(field)),
+                true => Ok(Length { source: source(field), size: field.size }),
                 false => Err(format!("`{} {}` is no length", field.ty, field.name)),
             }
         });

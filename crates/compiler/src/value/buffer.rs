@@ -65,7 +65,7 @@ impl Emitter<'_> {
             return Ok(choose(&mut self.b, Cond::Ugt, returned, RETURNED_MAX, zero, |_| returned));
         }
         if let Some(length) = &input.length {
-            return Ok(self.source(length)?.value);
+            return self.length_of(length);
         }
         // An array that is read whole.
         let size = match (input.hops.last(), &input.source) {

@@ -47,8 +47,7 @@ impl Kind for Unix {
         let path = e.b.add(to, HEAD);
         let known = match &input.length {
             Some(length) => {
-                let length = e.source(length)?.value;
-                let length = e.b.zext(length, Size::U32);
+                let length = e.length_of(length)?;
                 let on = e.b.create_block();
                 e.b.branch(Cond::Ule, length, PATH, done, &[none], on, &[]);
                 e.b.switch_to(on);

@@ -3,7 +3,7 @@
 use crate::harness::Harness;
 use crate::real::Given;
 use compiler::observed::Observed;
-use compiler::plan::{Attachment, EventKind, HookPlan, Input, Source};
+use compiler::plan::{Attachment, EventKind, HookPlan, Input, Length, Source};
 use compiler::trial::{Trial, Trials};
 use policy::checked::{Argument, Hook};
 use policy::evaluate::Selectors;
@@ -142,7 +142,9 @@ fn plan(hook: &Hook) -> HookPlan {
         source,
         resolve: String::new(),
         hops: Vec::new(),
-        length: argument.size_argument.map(|index| Source::Argument { index, pointee: None }),
+        length: argument
+            .size_argument
+            .map(|index| Length { source: Source::Argument { index, pointee: None }, size: 8 }),
         return_copy: argument.return_copy,
         max_data: argument.max_data,
     };

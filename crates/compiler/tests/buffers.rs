@@ -1,0 +1,150 @@
+//! Buffers: how much of them is captured, when, and what filters see.
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use compiler::observed::{Fault, Observation, Observed};
+use harness::{Harness, policy};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+
+/// What this thread's calls show while `body` runs: tests run at the same time in one process.
+fn own(harness: &mut Harness, body: impl FnOnce()) -> Vec<Observation> {
+    let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+    harness.during(body).into_iter().filter(|seen| seen.tid == thread).collect()
+}
+
+fn bytes(bytes: &[u8], original: Option<u64>) -> Option<Observed> {
+    Some(Observed::Bytes { bytes: bytes.to_vec(), original })
+}
+
+/// A policy on write(2) with a filter on the buffer.
+fn on_write(filter: &str) -> String {
+    let hook = format!(
+        "call: sys_write\nsyscall: true\nargs:\n- {{index: 1, type: char_buf, sizeArgIndex: 3}}\nselectors:\n- matchArgs:\n  - {{index: 1, {filter}}}\n"
+    );
+    policy("write", "kprobes", &hook)
+}
+
+/// What is captured of these writes.
+fn written(filter: &str, buffers: &[&[u8]]) -> Option<Vec<Option<Observed>>> {
+    let mut harness = Harness::new()?;
+    harness.load(&on_write(filter));
+    let mut null = File::options().write(true).open("/dev/null").unwrap();
+    let seen = own(&mut harness, || {
+        for buffer in buffers {
+            assert_eq!(null.write(buffer).unwrap(), buffer.len());
+        }
+    });
+    Some(seen.iter().map(|seen| seen.args[0].clone()).collect())
+}
+
+#[test]
+fn a_buffer_is_as_long_as_the_call_says() {
+    let buffers: [&[u8]; 4] = [b"tested", b"tested\0 more\0", b"teste", b""];
+    let Some(seen) = written("operator: Prefix, values: [tested]", &buffers) else { return };
+    assert_eq!(seen, [bytes(b"tested", None), bytes(b"tested\0 more\0", None)]);
+    let Some(seen) = written("operator: Equal, values: ['tested']", &buffers) else { return };
+    assert_eq!(seen, [bytes(b"tested", None)]);
+    let Some(seen) = written("operator: Postfix, values: [\"\\0\"]", &buffers) else { return };
+    assert_eq!(seen, [bytes(b"tested\0 more\0", None)]);
+    let Some(seen) = written("operator: NotPrefix, values: ['test']", &buffers) else { return };
+    assert_eq!(seen, [bytes(b"", None)]);
+}
+
+#[test]
+fn a_long_buffer_is_cut_and_its_length_told() {
+    let long: Vec<u8> = b"tested ".iter().copied().cycle().take(10_000).collect();
+    let buffers = [&long[..4095], &long[..4096], &long[..4097], &long];
+    let Some(seen) = written("operator: Prefix, values: [tested]", &buffers) else { return };
+    assert_eq!(
+        seen,
+        [
+            bytes(&long[..4095], None),
+            bytes(&long[..4096], None),
+            bytes(&long[..4096], Some(4097)),
+            bytes(&long[..4096], Some(10_000)),
+        ]
+    );
+}
+
+#[test]
+fn a_buffer_that_cannot_be_read_matches_nothing() {
+    for (filter, count) in
+        [("", 1), ("- matchArgs: [{index: 4, operator: NotPrefix, values: [a]}]", 0)]
+    {
+        let Some(mut harness) = Harness::new() else { return };
+        let mut hook = "call: sys_waitid\nsyscall: true\nargs:\n- {index: 4, type: char_buf, sizeArgIndex: 4}\n".to_owned();
+        if !filter.is_empty() {
+            hook.push_str(&format!("selectors:\n{filter}\n"));
+        }
+        harness.load(&policy("wait", "kprobes", &hook));
+        // The usage is not asked for: its address is null.
+        let seen = own(&mut harness, || {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let _ = rustix::process::waitid(WaitId::All, options);
+        });
+        assert_eq!(seen.len(), count, "{filter}");
+        assert!(seen.iter().all(|seen| seen.args[0] == Some(Observed::Fault(Fault::Address))));
+    }
+}
+
+const READ: &str = "
+call: sys_read
+syscall: true
+return: true
+returnArg: {index: 0, type: int64}
+args:
+- {index: 1, type: char_buf, returnCopy: true}
+- {index: 2, type: size_t}
+selectors:
+- matchArgs:
+  - {index: 2, operator: Equal, values: ['5551', '5552', '5553']}
+";
+
+#[test]
+fn a_buffer_is_copied_at_return() {
+    let Some(mut harness) = Harness::new() else { return };
+    harness.load(&policy("read", "kprobes", READ));
+    let path = format!("/tmp/tested-buffer-{}", std::process::id());
+    let contents: Vec<u8> = (0..20_000).map(|n| b'a' + (n % 26) as u8).collect();
+    std::fs::write(&path, &contents).unwrap();
+    let mut file = File::open(&path).unwrap();
+    let directory = File::open("/tmp").unwrap();
+    let mut buffer = vec![b'?'; 6000];
+    let seen = own(&mut harness, || {
+        file.seek(SeekFrom::Start(19_998)).unwrap();
+        assert_eq!(file.read(&mut buffer[..5551]).unwrap(), 2);
+        assert_eq!(file.read(&mut buffer[..5552]).unwrap(), 0);
+        file.seek(SeekFrom::Start(0)).unwrap();
+        assert_eq!(file.read(&mut buffer[..5553]).unwrap(), 5553);
+        assert_eq!(rustix::io::read(&directory, &mut buffer[..5551]), Err(Errno::ISDIR));
+    });
+    std::fs::remove_file(&path).unwrap();
+    let told: Vec<_> =
+        seen.iter().map(|seen| (seen.args[0].clone(), seen.returned.clone())).collect();
+    assert_eq!(
+        told,
+        [
+            (bytes(&contents[19_998..], None), Some(Observed::Long(2))),
+            (bytes(b"", None), Some(Observed::Long(0))),
+            (bytes(&contents[..4096], Some(5553)), Some(Observed::Long(5553))),
+            (bytes(b"", None), Some(Observed::Long(-21))),
+        ]
+    );
+}
+
+#[test]
+fn a_copied_buffer_needs_no_return_value() {
+    let Some(mut harness) = Harness::new() else { return };
+    let hook = READ.replace("return: true\nreturnArg: {index: 0, type: int64}\n", "");
+    harness.load(&policy("read", "kprobes", &hook));
+    let mut zero = File::open("/dev/zero").unwrap();
+    let seen = own(&mut harness, || assert_eq!(zero.read(&mut [1; 5551]).unwrap(), 5551));
+    let args: Vec<_> = seen.iter().map(|seen| seen.args[0].clone()).collect();
+    assert_eq!(args, [bytes(&[0; 4096], Some(5551))]);
+    assert_eq!(seen[0].returned, None);
+}
