@@ -123,7 +123,7 @@ impl Emitter<'_> {
     /// The length that a source names, zero-extended.
     pub(crate) fn length_of(&mut self, length: &Length) -> Result<Value, Error> {
         let value = self.source(&length.source)?.value;
-        Ok(self.narrow(value, length.size))
+        Ok(self.b.zext(value, access(length.size)))
     }
 
     /// Whether the verifier knows the types of this hook's arguments.
