@@ -6,13 +6,17 @@ use compiler::observed::Observed;
 use compiler::plan::{Attachment, EventKind, HookPlan, Input, Length, Source};
 use compiler::trial::{Trial, Trials};
 use policy::checked::{Argument, Hook};
-use policy::evaluate::Selectors;
 use policy::evaluate::generate::Call;
+use policy::evaluate::{Namespaces, Process, Selectors};
 use policy::{CheckedPolicy, Problems};
 use std::fmt;
 use std::sync::Arc;
 
 pub(crate) struct Laboratory {
+    /// This process, where it is known as the kernel knows it.
+    pub(crate) process: Option<Process>,
+    /// Namespaces of the host.
+    pub(crate) host: Namespaces,
     trials: Trials,
     _harness: Harness,
 }
@@ -67,7 +71,10 @@ impl Laboratory {
     pub(crate) fn new() -> Option<Self> {
         let harness = Harness::new()?;
         let trials = Trials::new(harness.machine.clone(), &harness.base).unwrap();
-        Some(Self { trials, _harness: harness })
+        let tasks = harness.base.scan().unwrap();
+        harness.base.adopt(&tasks).unwrap();
+        let host = harness.machine.host.clone();
+        Some(Self { process: crate::process::own(), host, trials, _harness: harness })
     }
 
     /// Tries the one hook of a policy; gives how many of the calls matched, unless an
@@ -97,7 +104,9 @@ impl Laboratory {
             let expected = expected.map(|matched| (matched.selector, args, returned));
             if said != expected {
                 let text = format!(
-                    "the evaluator says {expected:?}\nthe program says   {said:?}\n{}",
+                    "the evaluator says {}\nthe program says   {}\n{}",
+                    short(&expected),
+                    short(&said),
                     trial.disassembly().unwrap()
                 );
                 return Err(Failure::new(Kind::Verdict, Some(given), text));
@@ -120,6 +129,16 @@ impl Laboratory {
             (seen.selector, seen.args, seen.returned)
         }))
     }
+}
+
+/// As a line that can be read.
+fn short(verdict: &Verdict) -> String {
+    let mut text = format!("{verdict:?}");
+    if let Some((end, _)) = text.char_indices().nth(2000) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// The whole of an error, the verifier's last words included.

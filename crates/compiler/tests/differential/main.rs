@@ -12,11 +12,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 mod laboratory;
+mod process;
 mod real;
 mod regressions;
 
 use laboratory::{Failure, Laboratory};
 use policy::document::TypeName;
+use policy::evaluate::Event;
 use policy::evaluate::generate::{Call, Draft, Generator};
 use real::{Given, Words};
 use std::time::{Duration, Instant};
@@ -24,7 +26,7 @@ use std::time::{Duration, Instant};
 /// Calls that each policy is tried on.
 const CALLS: usize = 60;
 /// Calls to try in all, unless told otherwise.
-const CASES: usize = 100_000;
+const CASES: usize = 120_000;
 /// How long to go on, unless told otherwise.
 const TIME: Duration = Duration::from_secs(30);
 /// Policies that are tried however long that takes.
@@ -41,7 +43,7 @@ fn kinds() -> Vec<TypeName> {
     let wanted = |kind: &&TypeName| {
         only.as_ref().is_none_or(|only| only.split(',').any(|one| one == kind.name()))
     };
-    real::KINDS.iter().filter(wanted).copied().collect()
+    TypeName::ALL.iter().filter(|kind| real::can_be_made(**kind)).filter(wanted).copied().collect()
 }
 
 /// A function with some of the types.
@@ -70,10 +72,21 @@ fn random_policies_mean_what_the_evaluator_says() {
         let seed = first.wrapping_add(index as u64);
         let (mut words, mut generator) = (Words::new(seed), Generator::new(seed));
         let call = call(&mut words, &kinds);
-        let draft = generator.policy(&call);
+        let around = laboratory.process.clone().filter(|_| words.below(4) == 0);
+        let draft = match &around {
+            Some(process) => generator.policy_around(&call, process, &laboratory.host),
+            None => generator.policy(&call),
+        };
         let hook = laboratory::read(&draft.to_string()).unwrap();
         let calls: Vec<Given> = (0..CALLS)
-            .map(|_| Given::new(&mut words, &call, generator.event(&hook.hooks[0])))
+            .map(|_| {
+                let event = Event {
+                    process: around.clone().unwrap_or_default(),
+                    host: laboratory.host.clone(),
+                    ..generator.event(&hook.hooks[0])
+                };
+                Given::new(&mut words, &call, event)
+            })
             .collect();
         match laboratory.check(&draft.to_string(), &call, &calls) {
             Ok(None) => skipped += 1,

@@ -1,40 +1,20 @@
 //! Making calls real: the words that a program gets for the values of an event, and what is at their
 //! addresses.
 
-use compiler::observed::{Fault, Observed};
+use compiler::observed::{End, Fault, Observed, SocketAddress};
 use compiler::trial;
 use policy::checked::{ValueKind, Width};
 use policy::document::TypeName;
 use policy::evaluate::generate::Call;
 use policy::evaluate::{Event, Value};
+use std::net::IpAddr;
 
-/// The types whose values can be made up.
-pub(crate) const KINDS: &[TypeName] = {
+/// Whether values of a type can be made up: numbers, and what is in memory of the process.
+pub(crate) fn can_be_made(kind: TypeName) -> bool {
     use TypeName as T;
-    &[
-        T::Int8,
-        T::Sint8,
-        T::Uint8,
-        T::Int16,
-        T::Sint16,
-        T::Uint16,
-        T::Int,
-        T::Int32,
-        T::Sint32,
-        T::Uint32,
-        T::BpfCmd,
-        T::Int64,
-        T::Sint64,
-        T::Long,
-        T::Uint64,
-        T::Ulong,
-        T::SizeT,
-        T::String,
-        T::String,
-        T::String,
-        T::String,
-    ]
-};
+    matches!(kind.kind(), ValueKind::Integer(_) | ValueKind::Capability)
+        || matches!(kind, T::String | T::CharBuf | T::Sockaddr | T::SockaddrUn)
+}
 
 /// Whether a type is nothing but a number.
 pub(crate) fn is_number(kind: TypeName) -> bool {
@@ -73,6 +53,8 @@ pub(crate) struct Given {
     pub(crate) event: Event,
     /// What stands in words above the bits of narrower types.
     pub(crate) above: u64,
+    /// How many bytes there are in buffers behind those that fit.
+    beyond: usize,
     /// The address of what cannot be read.
     pub(crate) nowhere: u64,
 }
@@ -82,7 +64,7 @@ impl std::fmt::Debug for Given {
         for (index, value) in self.event.args.iter().enumerate() {
             match value {
                 Value::Text(text) => {
-                    writeln!(f, "arg{index}: {} bytes: {}", text.len(), text.escape_ascii())?;
+                    writeln!(f, "arg{index}: {} bytes: {}", text.len(), short(text))?;
                 }
                 Value::Fault => writeln!(f, "arg{index}: at {:#x}", self.nowhere)?,
                 value => writeln!(f, "arg{index}: {value:?}")?,
@@ -99,20 +81,37 @@ impl std::fmt::Debug for Given {
 /// at all, of the kernel's last page.
 const NOWHERE: [u64; 6] = [0, 1, 0xfff, 0x7fff_ffff_f000, 0xdead_0000_0000_0000, u64::MAX];
 
+/// AF_UNIX
+const UNIX: u16 = 1;
+
 /// Longest text that is captured.
 const TEXT_MAX: usize = 4096;
 
 impl Given {
     pub(crate) fn new(words: &mut Words, call: &Call, mut event: Event) -> Self {
+        let mut beyond = 0;
         for (kind, value) in call.args.iter().zip(&mut event.args) {
-            // What is longer is cut, for filters too.
-            if let (Value::Text(text), TypeName::String) = (value, kind) {
-                text.truncate(TEXT_MAX);
+            match value {
+                // What is longer is cut, for filters too.
+                Value::Text(text) => {
+                    if *kind == TypeName::CharBuf && text.len() > TEXT_MAX {
+                        beyond = text.len() - TEXT_MAX;
+                    }
+                    text.truncate(TEXT_MAX);
+                }
+                // `sun_path` ends there, and an abstract name of unknown length at a NUL.
+                Value::UnixAddress { path, .. } => {
+                    path.truncate(108);
+                    if path == &[0] {
+                        path.clear();
+                    }
+                }
+                _ => {}
             }
         }
         let random = words.next();
         let above = words.of(&[0, u64::MAX, random]);
-        Self { event, above, nowhere: words.of(&NOWHERE) }
+        Self { event, above, nowhere: words.of(&NOWHERE), beyond }
     }
 
     /// The call as it is tried. `memory` keeps what it points to.
@@ -120,6 +119,13 @@ impl Given {
         let mut arguments = [0; trial::ARGUMENTS];
         for ((index, kind), value) in call.indices().iter().zip(&call.args).zip(&self.event.args) {
             arguments[*index as usize] = self.word(*kind, value, memory);
+            if *kind == TypeName::CharBuf {
+                arguments[*index as usize + 1] = match value {
+                    Value::Text(bytes) => self.length(bytes) as u64,
+                    // Nothing of nowhere can be read.
+                    _ => 1 + self.above % 5000,
+                };
+            }
         }
         let returned = match (call.returned, &self.event.returned) {
             (Some(kind), Some(value)) => self.word(kind, value, memory),
@@ -134,6 +140,32 @@ impl Given {
                 let mask = u64::MAX >> (64 - bits);
                 *value as u64 & mask | self.above & !mask
             }
+            (Value::Capability(number), _) => u64::from(*number),
+            (Value::Text(bytes), ValueKind::Text) if kind == TypeName::CharBuf => {
+                let mut whole = bytes.clone();
+                whole.resize(self.length(bytes), b'+');
+                keep(memory, whole)
+            }
+            (Value::UnixAddress { family, path }, _) => {
+                let mut bytes = family.to_ne_bytes().to_vec();
+                bytes.extend(path);
+                // A path that fills its room needs no NUL behind it.
+                bytes.resize(if self.above == 0 { 110 } else { 111 }, 0);
+                keep(memory, bytes)
+            }
+            (Value::Socket(socket), ValueKind::SocketAddress) => {
+                let mut bytes = socket.family.to_ne_bytes().to_vec();
+                bytes.extend(socket.source.port.unwrap_or(0).to_be_bytes());
+                match socket.source.address {
+                    Some(IpAddr::V4(address)) => bytes.extend(address.octets()),
+                    Some(IpAddr::V6(address)) => {
+                        bytes.extend(self.above.to_ne_bytes().first_chunk::<4>().unwrap());
+                        bytes.extend(address.octets());
+                    }
+                    None => bytes.resize(28, 0xaa),
+                }
+                keep(memory, bytes)
+            }
             (Value::Text(text), _) => {
                 let mut text = text.clone();
                 text.push(0);
@@ -141,20 +173,53 @@ impl Given {
                 if text.len() > TEXT_MAX {
                     text.insert(TEXT_MAX, b'+');
                 }
-                memory.push(text);
-                memory.last().map_or(0, |text| text.as_ptr() as u64)
+                keep(memory, text)
             }
             (Value::Fault, _) => self.nowhere,
             (value, _) => panic!("{value:?} of type {kind} cannot be made up"),
         }
     }
 
+    /// How long a buffer is of which these bytes fit.
+    fn length(&self, bytes: &[u8]) -> usize {
+        bytes.len() + if bytes.len() == TEXT_MAX { self.beyond } else { 0 }
+    }
+
     /// What is to be captured: arguments and return value.
     pub(crate) fn captured(&self, call: &Call) -> (Vec<Option<Observed>>, Option<Observed>) {
         let args = call.args.iter().zip(&self.event.args);
-        let args = args.map(|(kind, value)| Some(observed(*kind, value))).collect();
+        let args = args.map(|(kind, value)| Some(self.observed(*kind, value))).collect();
         let returned = call.returned.zip(self.event.returned.as_ref());
-        (args, returned.map(|(kind, value)| observed(kind, value)))
+        (args, returned.map(|(kind, value)| self.observed(kind, value)))
+    }
+
+    fn observed(&self, kind: TypeName, value: &Value) -> Observed {
+        match (value, kind.kind()) {
+            (Value::Integer(value), ValueKind::Integer(Width { bits, signed })) => {
+                match (bits, signed) {
+                    (64, true) => Observed::Long(*value as i64),
+                    (64, false) => Observed::Size(*value as u64),
+                    (_, true) => Observed::Int(*value as i32),
+                    (_, false) => Observed::Uint(*value as u32),
+                }
+            }
+            (Value::Capability(number), _) => Observed::Int(number.cast_signed()),
+            (Value::Text(bytes), _) if kind == TypeName::CharBuf => Observed::Bytes {
+                bytes: bytes.clone(),
+                original: (self.length(bytes) > TEXT_MAX).then_some(self.length(bytes) as u64),
+            },
+            (Value::Text(text), _) => Observed::Text(text.clone()),
+            (Value::Socket(socket), _) => Observed::Address(SocketAddress {
+                family: socket.family,
+                end: End { address: socket.source.address, port: socket.source.port.unwrap_or(0) },
+            }),
+            (Value::UnixAddress { family, path }, _) => Observed::UnixAddress {
+                family: *family,
+                path: if *family == UNIX { path.clone() } else { Vec::new() },
+            },
+            (Value::Fault, _) => Observed::Fault(Fault::Address),
+            (value, _) => panic!("{value:?} of type {kind} cannot be made up"),
+        }
     }
 
     /// Calls with one thing less.
@@ -180,6 +245,22 @@ impl Given {
     }
 }
 
+/// Bytes as a line, the first and the last of them.
+fn short(bytes: &[u8]) -> String {
+    if bytes.len() <= 400 {
+        return bytes.escape_ascii().to_string();
+    }
+    let (first, last) = (&bytes[..200], &bytes[bytes.len() - 200..]);
+    format!("{}…{}", first.escape_ascii(), last.escape_ascii())
+}
+
+/// The address of bytes that stay there.
+fn keep(memory: &mut Vec<Vec<u8>>, bytes: Vec<u8>) -> u64 {
+    let address = bytes.as_ptr() as u64;
+    memory.push(bytes);
+    address
+}
+
 fn smaller(value: &Value) -> Vec<Value> {
     match value {
         Value::Integer(0) => Vec::new(),
@@ -202,21 +283,5 @@ fn smaller(value: &Value) -> Vec<Value> {
             all
         }
         _ => Vec::new(),
-    }
-}
-
-fn observed(kind: TypeName, value: &Value) -> Observed {
-    match (value, kind.kind()) {
-        (Value::Integer(value), ValueKind::Integer(Width { bits, signed })) => {
-            match (bits, signed) {
-                (64, true) => Observed::Long(*value as i64),
-                (64, false) => Observed::Size(*value as u64),
-                (_, true) => Observed::Int(*value as i32),
-                (_, false) => Observed::Uint(*value as u32),
-            }
-        }
-        (Value::Text(text), _) => Observed::Text(text.clone()),
-        (Value::Fault, _) => Observed::Fault(Fault::Address),
-        (value, _) => panic!("{value:?} of type {kind} cannot be made up"),
     }
 }
