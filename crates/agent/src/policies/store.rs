@@ -115,8 +115,8 @@ impl Store {
         if domain == RESERVED {
             return Err(AddError::Domain);
         }
-        let policy = CheckedPolicy::read(file, text).map_err(AddError::Refused)?;
-        let policy = Arc::new(policy);
+        let read = || CheckedPolicy::read(file, text).map_err(LoadError::Refused);
+        let policy = Arc::new(contained(read).map_err(AddError::from)?);
         let key = policy.key(domain);
         self.enter(&key, file, &policy)?;
         let loaded = self.load(&key, file, &policy);
@@ -129,10 +129,7 @@ impl Store {
             }
             Err(error) => {
                 entry.state = State::LoadError(error.to_string());
-                Err(match error {
-                    LoadError::Refused(problems) => AddError::Refused(problems),
-                    other => AddError::Load(other),
-                })
+                Err(error.into())
             }
         }
     }
@@ -172,7 +169,7 @@ impl Store {
             let problems = Problems { file: file.to_owned(), list: refused, omitted: 0 };
             return Err(LoadError::Refused(problems));
         }
-        let added = self.loader().add(key, policy)?;
+        let added = contained(|| self.loader().add(key, policy))?;
         for note in policy.notes.iter().chain(&added.notes) {
             tracing::warn!("policy {}: {}", shown(key), note.line(file));
         }
@@ -212,7 +209,7 @@ impl Store {
             }
             entry.state = State::Unloading;
         }
-        let removed = self.loader().remove(key);
+        let removed = contained(|| self.loader().remove(key));
         let mut entries = self.entries();
         match removed {
             Ok(()) => {
@@ -260,6 +257,23 @@ impl Store {
     pub fn close(&self) {
         self.loader().close();
     }
+}
+
+impl From<LoadError> for AddError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Refused(problems) => Self::Refused(problems),
+            other => Self::Load(other),
+        }
+    }
+}
+
+/// A bug that one policy brings to light must not end the agent, nor keep it from the other policies.
+fn contained<T>(work: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let text = "internal error: please report it with the policy and the agent's log";
+        Err(LoadError::Failed(text.to_owned()))
+    })
 }
 
 impl Entries {

@@ -44,6 +44,7 @@ impl Loader for Fake {
                     omitted: 0,
                 }))
             }
+            "panicking" => panic!("as the test wants"),
             "failing" => Err(LoadError::Failed("the kernel says no".into())),
             _ => {
                 self.0.lock().unwrap().loaded.insert(key.clone());
@@ -177,6 +178,17 @@ fn what_could_not_be_loaded_is_listed_and_gives_way() {
     // What could not even be read has no name to be listed by.
     assert!(matches!(store.add("grpc", "x", "kind: [").unwrap_err(), AddError::Refused(_)));
     assert_eq!(store.list(None).len(), 1);
+}
+
+#[test]
+fn a_bug_ends_with_the_policy() {
+    let (store, _) = store();
+    let error = store.add("grpc", "p.yaml", &text("panicking")).unwrap_err().to_string();
+    assert!(error.starts_with("internal error"), "{error}");
+    assert_eq!(states(&store), [("panicking".to_owned(), State::TpStateLoadError)]);
+    store.delete(&key("grpc", "panicking")).unwrap();
+    store.add("grpc", "p.yaml", &text("next")).unwrap();
+    assert_eq!(states(&store), [("next".to_owned(), State::TpStateEnabled)]);
 }
 
 #[test]
