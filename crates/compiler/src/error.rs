@@ -29,6 +29,9 @@ pub enum Error {
     /// More buffers than are remembered from entry to return.
     #[error("{0} arguments with returnCopy: 6 is the most")]
     TooManyBuffers(usize),
+    /// More restrictions to workloads than have a number.
+    #[error("there are too many different restrictions to workloads: {} is the most", 64 * crate::follow::workloads::WORDS)]
+    TooManyScopes,
     /// What the task iterator wrote does not read as it should.
     #[error("task iterator: {0}")]
     Scan(#[from] crate::base::record::DecodeError),

@@ -1,7 +1,10 @@
 //! What a policy compiles to, as text: for users who want to know, and for golden files.
 
+use crate::base::CgroupOf;
 use crate::emit::program;
 use crate::emit::section::Section;
+use crate::follow::Needs;
+use crate::follow::scopes::Scopes;
 use crate::link::{Place, places};
 use crate::plan::Plan;
 use crate::{Error, Machine};
@@ -31,11 +34,15 @@ pub fn explain(plan: &Plan, machine: &Machine) -> Result<Vec<Explained>, Error> 
             by_place.entry(place).or_default().push(section);
         }
     }
+    let mut scopes = Scopes::new(CgroupOf::Unified);
+    for restriction in Needs::of(by_place.values().flatten()).restrictions {
+        scopes.add(restriction)?;
+    }
     by_place
         .into_iter()
         .map(|(place, sections)| {
             let name = place.name();
-            let code = program::program(&name, machine, place.shape(), true, &sections)?;
+            let code = program::program(&name, machine, place.shape(), true, &sections, &scopes)?;
             let module = code.module;
             let program = module
                 .compile(&Options::default())

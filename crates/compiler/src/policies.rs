@@ -15,6 +15,7 @@ use crate::link::attached::Counters;
 use crate::link::{Place, Programs, places};
 use crate::plan::Plan;
 use crate::{Error, Machine};
+use policy::evaluate::Workload;
 use policy::{CheckedPolicy, PolicyKey, Problem, Problems};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
@@ -235,6 +236,18 @@ impl Policies {
         Ok(sums)
     }
 
+    /// Says what workload a cgroup belongs to, by its id in the hierarchy of the base programs; policies
+    /// that are restricted to workloads go by that from now on. Cgroups that are made below it later
+    /// belong there too, and are forgotten when they are gone; those that are there already have to be
+    /// said each. Of a cgroup of which nothing is said the host is assumed: say [`Workload::Unknown`] of
+    /// a container of which no more is known.
+    ///
+    /// # Errors
+    /// The kernel refused a map's element, or a program the first time.
+    pub fn set_workload(&mut self, cgroup: u64, workload: &Workload) -> Result<(), Error> {
+        self.followers.set_workload(cgroup, workload)
+    }
+
     /// Times that the kernel did not run one of the programs because it was running on that CPU.
     pub fn missed_runs(&self) -> Result<u64, Error> {
         self.programs.missed_runs()
@@ -273,7 +286,9 @@ impl Policies {
             Err(error) => Err(error),
         };
         let all = self.loaded.values().flat_map(|loaded| &loaded.sections);
-        self.followers.keep_only(all.map(|(_, section)| section));
+        let all = all.map(|(_, section)| section);
+        let leaving = self.leaving.iter().map(|leaving| &leaving.section);
+        self.followers.keep_only(all.chain(leaving));
         changed
     }
 

@@ -90,8 +90,9 @@ impl Trials {
         let section = Section::new(NUMBER, policy.clone(), hook.clone(), Role::Whole);
         self.followers.follow([&section])?;
         let shape = Shape::Words { returned: Some(ARGUMENTS as u32) };
+        let scopes = &self.followers.scopes;
         let Code { module, tables } =
-            program::program("tg_trial", &self.machine, shape, true, &[section])?;
+            program::program("tg_trial", &self.machine, shape, true, &[section], scopes)?;
         let tables = tables.iter().map(Table::create).collect::<Result<Vec<_>, _>>()?;
         let counters = Counters::map(1)?;
         let mut maps = self.shared.all().to_vec();

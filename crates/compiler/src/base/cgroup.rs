@@ -39,7 +39,7 @@ impl CgroupOf {
     }
 
     /// The task's cgroup id, 0 when it cannot be read.
-    pub(super) fn id(
+    pub(crate) fn id(
         self,
         b: &mut FunctionBuilder,
         read: &Reader<'_>,

@@ -1,5 +1,6 @@
 //! The base programs in place: maps, programs, links, and what user space asks of them.
 
+use super::cgroup::CgroupOf;
 use super::maps::{BaseMaps, Rings};
 use super::programs::{BaseProgram, Hook, Options, programs};
 use super::record::{Flags, Identity, Task, kind};
@@ -19,6 +20,7 @@ use std::os::fd::AsFd;
 #[derive(Debug)]
 pub struct Base {
     maps: BaseMaps,
+    cgroup: CgroupOf,
     programs: Vec<(Hook, Program)>,
     /// One for each attached tracepoint.
     links: Vec<Link>,
@@ -56,7 +58,7 @@ impl Base {
                 Ok((hook, program))
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        Ok(Self { maps, programs, links: Vec::new() })
+        Ok(Self { maps, cgroup: options.cgroup, programs, links: Vec::new() })
     }
 
     /// Attaches the tracepoints: records flow from now on.
@@ -109,6 +111,11 @@ impl Base {
             let pid = state.get(state::at::PID as usize..)?.first_chunk()?;
             Some(Identity { ktime: u64::from_ne_bytes(*ktime), pid: u32::from_ne_bytes(*pid) })
         }))
+    }
+
+    /// The hierarchy that says what container a process is in.
+    pub(crate) fn cgroup(&self) -> CgroupOf {
+        self.cgroup
     }
 
     /// The ring of process records and enforcement.

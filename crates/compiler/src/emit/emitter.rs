@@ -7,6 +7,7 @@ use super::record::{Position, Text};
 use super::scratch::Functions;
 use super::table::Tables;
 use crate::Machine;
+use crate::follow::scopes::Scopes;
 use crate::helper;
 use crate::read::Reader;
 use ebpf::{
@@ -53,9 +54,8 @@ pub(crate) struct Emitter<'k> {
     pub(crate) returned_buffer: Option<Value>,
     /// The policy's lines.
     pub(super) lines: Lines,
-    /// Name of the map of what threads of the policy's processes began with
-    /// ([`follow::privileges`](crate::follow::privileges)).
-    pub(crate) privileges: String,
+    /// Numbers of restrictions to workloads.
+    pub(crate) scopes: &'k Scopes,
     /// Its tables.
     pub(super) tables: Tables<'k>,
 }

@@ -7,7 +7,8 @@ use super::scratch::{self, Functions};
 use super::section::Section;
 use super::table::{Table, Tables};
 use super::{Context, Emitter, fold};
-use crate::follow::privileges;
+use crate::follow::Needs;
+use crate::follow::scopes::Scopes;
 use crate::plan::Attachment;
 use crate::read::{Base, Reader};
 use crate::{Error, Machine, helper, walk};
@@ -56,6 +57,7 @@ pub(crate) fn program(
     shape: Shape,
     last: bool,
     sections: &[Section],
+    scopes: &Scopes,
 ) -> Result<Code, Error> {
     let mut module = Module::new(name);
     let mut tables = Vec::new();
@@ -71,7 +73,7 @@ pub(crate) fn program(
         let body = FunctionBuilder::new(format!("section_{index}"), 1);
         let lines = Lines::declare(&mut module, section);
         let tables = Tables { module: &mut module, list: &mut tables };
-        let shared = Shared { machine, maps, functions, shape };
+        let shared = Shared { machine, scopes, maps, functions, shape };
         let body = section_function(body, shared, lines, tables, index as u32, section)?;
         bodies.push((key(section), body));
     }
@@ -83,7 +85,12 @@ pub(crate) fn program(
 }
 
 /// The function of a section, to be compared with others: what it is part of makes no difference.
-pub(crate) fn sample(machine: &Machine, shape: Shape, section: &Section) -> Result<Sample, Error> {
+pub(crate) fn sample(
+    machine: &Machine,
+    shape: Shape,
+    section: &Section,
+    scopes: &Scopes,
+) -> Result<Sample, Error> {
     let mut module = Module::new("sample");
     let mut list = Vec::new();
     let maps = Maps::declare(&mut module);
@@ -92,11 +99,12 @@ pub(crate) fn sample(machine: &Machine, shape: Shape, section: &Section) -> Resu
         path_step: module.declare("tg_path_step", 2),
     };
     let tables = Tables { module: &mut module, list: &mut list };
-    let shared = Shared { machine, maps, functions, shape };
+    let shared = Shared { machine, scopes, maps, functions, shape };
     let body = FunctionBuilder::new("section", 1);
     let body = section_function(body, shared, Lines::default(), tables, 0, section)?;
-    // Tables of several policies are never one.
-    let shape = list.is_empty().then(|| body.shape());
+    // Tables of several policies are never one, nor is what is kept for one policy.
+    let own = !list.is_empty() || Needs::of([section]).is_own();
+    let shape = (!own).then(|| body.shape());
     Ok((key(section), shape))
 }
 
@@ -125,6 +133,7 @@ fn path_step(machine: &Machine) -> Result<ebpf::Function, Error> {
 #[derive(Clone, Copy)]
 struct Shared<'k> {
     machine: &'k Machine,
+    scopes: &'k Scopes,
     maps: Maps,
     functions: Functions,
     shape: Shape,
@@ -132,7 +141,7 @@ struct Shared<'k> {
 
 fn section_function(
     mut b: FunctionBuilder,
-    Shared { machine, maps, functions, shape }: Shared<'_>,
+    Shared { machine, scopes, maps, functions, shape }: Shared<'_>,
     lines: Lines,
     tables: Tables<'_>,
     index: u32,
@@ -167,7 +176,7 @@ fn section_function(
         names: None,
         returned_buffer: None,
         lines,
-        privileges: privileges::name(&section.policy),
+        scopes,
         tables,
     };
     e.section(section)?;

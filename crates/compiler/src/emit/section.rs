@@ -7,6 +7,7 @@
 use super::program::Sample;
 use super::record::Position;
 use super::{Context, Emitter, map};
+use crate::follow::scopes::Restriction;
 use crate::plan::{Attachment, HookPlan};
 use crate::{Error, filter, helper, test};
 use ebpf::{Block, Cond, Size, Value};
@@ -63,9 +64,9 @@ impl Emitter<'_> {
 
     fn entry(&mut self, section: &Section) -> Result<(), Error> {
         let hook = &section.hook;
-        if section.policy.scope.is_restricted() {
+        if let Some(restriction) = Restriction::of_policy(&section.policy) {
             let leave = self.leave;
-            filter::workloads(self, &section.policy.scope, leave)?;
+            filter::workloads(self, &restriction, leave)?;
         }
         // A text that several selectors ask about is read once.
         let filters = hook.selectors.iter().flat_map(|selector| &selector.filters);
@@ -145,8 +146,8 @@ impl Emitter<'_> {
 
     /// Filters by the process, from cheap to dear; goes to `otherwise` unless all hold.
     fn process_filters(&mut self, selector: &Selector, otherwise: Block) -> Result<(), Error> {
-        if let Some(scope) = &selector.workloads {
-            filter::workloads(self, scope, otherwise)?;
+        if let Some(restriction) = selector.workloads.as_ref().and_then(Restriction::of_scope) {
+            filter::workloads(self, &restriction, otherwise)?;
         }
         for pids in &selector.pids {
             self.at(&pids.place);

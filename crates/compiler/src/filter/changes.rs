@@ -7,7 +7,7 @@ use super::privileges;
 use crate::Error;
 use crate::base::state;
 use crate::emit::Emitter;
-use crate::follow::privileges::at;
+use crate::follow::privileges::{at, name};
 use crate::read::Base;
 use ebpf::{Block, Cond, Size, Value};
 use policy::checked::{CapabilityFilter, NamespaceChange, Selector};
@@ -81,7 +81,7 @@ pub(crate) fn recorded(e: &mut Emitter<'_>, selector: &Selector) -> Result<(), E
 
 /// The current thread and its record.
 fn record(e: &mut Emitter<'_>, otherwise: Block) -> (Value, Value) {
-    let name = e.privileges.clone();
+    let name = name(e.policy);
     let records = e.kept(&name);
     let task = e.current();
     let record = state::lookup(&mut e.b, records, task, false);

@@ -4,7 +4,7 @@
 //! - [`mod@namespaces`], [`mod@capabilities`]: matchNamespaces, matchCapabilities
 //! - [`changes`]: matchNamespaceChanges, matchCapabilityChanges
 //! - [`mod@binaries`], [`mod@parent_binaries`]: matchBinaries, matchParentBinaries
-//! - [`workloads`]: the scope of a policy, matchWorkloads
+//! - [`mod@workloads`]: the scope of a policy, matchWorkloads
 //! - [`ancestry`]: followForks, followChildren
 //! - [`paths`]: paths of executables
 //! - [`privileges`]: namespaces and capabilities as the kernel keeps them
@@ -20,6 +20,7 @@ pub(crate) mod paths;
 mod pids;
 pub(crate) mod privileges;
 pub(crate) mod set;
+mod workloads;
 
 pub(crate) use binaries::binaries;
 pub(crate) use capabilities::capabilities;
@@ -27,20 +28,4 @@ pub(crate) use changes::{capability_changes, namespace_changes, recorded};
 pub(crate) use namespaces::namespaces;
 pub(crate) use parent_binaries::parent_binaries;
 pub(crate) use pids::pids;
-
-use crate::Error;
-use crate::emit::Emitter;
-use ebpf::Block;
-use policy::checked::Scope;
-
-macro_rules! later {
-    ($($name:ident($filter:ty);)*) => {
-        $(pub(crate) fn $name(_: &mut Emitter<'_>, _: &$filter, _: Block) -> Result<(), Error> {
-            Err(Error::Unsupported(stringify!($name).to_owned()))
-        })*
-    };
-}
-
-later! {
-    workloads(Scope);
-}
+pub(crate) use workloads::workloads;

@@ -6,12 +6,15 @@ use super::maps::Wanted;
 use super::needs::Needs;
 use super::privileges;
 use super::program::{Follower, Hook};
+use super::scopes::Scopes;
+use super::workloads::{self, Workloads};
 use crate::base::Base;
 use crate::emit::section::Section;
 use crate::{Error, Machine, load};
 use kernel::features::ProgramKind;
 use kernel::link::{Link, Over};
 use kernel::map::Map;
+use policy::evaluate::Workload;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -24,6 +27,9 @@ pub(crate) struct Followers {
     images: Option<Kept>,
     ancestries: BTreeMap<Ancestry, Kept>,
     privileges: BTreeMap<String, Kept>,
+    pub(crate) scopes: Scopes,
+    workloads: Workloads,
+    cgroups: Option<Kept>,
 }
 
 /// One kind of it. Dropped, it is kept no longer.
@@ -77,6 +83,9 @@ impl Followers {
             images: None,
             ancestries: BTreeMap::new(),
             privileges: BTreeMap::new(),
+            scopes: Scopes::new(base.cgroup()),
+            workloads: Workloads::default(),
+            cgroups: None,
         })
     }
 
@@ -108,12 +117,40 @@ impl Followers {
                 self.privileges.insert(name, kept);
             }
         }
+        let mut changed = false;
+        for restriction in needs.restrictions {
+            changed |= self.scopes.add(restriction)?;
+        }
+        match &self.cgroups {
+            Some(kept) if changed => self.workloads.write_workloads(&self.scopes, &kept.maps),
+            None if changed => self.follow_cgroups(),
+            _ => Ok(()),
+        }
+    }
+
+    fn follow_cgroups(&mut self) -> Result<(), Error> {
+        let machine = &self.machine;
+        let followers = workloads::followers(&machine.btf, self.scopes.cgroup)?;
+        let kept = Kept::start(&workloads::maps(), followers, &[], machine)?;
+        self.workloads.write_all(&self.scopes, &kept.maps)?;
+        self.cgroups = Some(kept);
         Ok(())
+    }
+
+    /// Says what workload a cgroup belongs to, and all that are made below it from now on.
+    pub(crate) fn set_workload(&mut self, cgroup: u64, workload: &Workload) -> Result<(), Error> {
+        // From the first container on, whether or not a policy asks: what is made below must follow.
+        if self.cgroups.is_none() && *workload != Workload::Host {
+            self.follow_cgroups()?;
+        }
+        let maps = self.cgroups.as_ref().map(|kept| &*kept.maps);
+        self.workloads.set(cgroup, workload, &self.scopes, maps)
     }
 
     /// Keeps no more than what these sections need.
     pub(crate) fn keep_only<'s>(&mut self, sections: impl IntoIterator<Item = &'s Section>) {
         let needs = Needs::of(sections);
+        self.scopes.keep_only(&needs.restrictions);
         self.ancestries.retain(|ancestry, _| needs.ancestries.contains(ancestry));
         self.privileges.retain(|name, _| needs.privileges.contains(name));
         if !needs.images {
@@ -124,6 +161,6 @@ impl Followers {
     /// The maps that programs of policies read.
     pub(crate) fn maps(&self) -> impl Iterator<Item = &Map> {
         let kept = self.images.iter().chain(self.ancestries.values());
-        kept.chain(self.privileges.values()).flat_map(|kept| &kept.maps)
+        kept.chain(self.privileges.values()).chain(&self.cgroups).flat_map(|kept| &kept.maps)
     }
 }

@@ -12,6 +12,8 @@
 //! - [`image`]: the executables of a process and of its parent
 //! - [`ancestry`]: whether a process descends from one of some kind
 //! - [`privileges`]: namespaces and capabilities that threads began with
+//! - [`scopes`]: restrictions to workloads, by number
+//! - [`workloads`]: what workload a cgroup belongs to
 
 pub(crate) mod ancestry;
 pub(crate) mod followers;
@@ -20,5 +22,8 @@ mod maps;
 pub(crate) mod needs;
 pub(crate) mod privileges;
 mod program;
+pub(crate) mod scopes;
+pub(crate) mod workloads;
 
 pub(crate) use followers::Followers;
+pub(crate) use needs::Needs;

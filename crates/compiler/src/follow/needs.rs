@@ -2,6 +2,7 @@
 
 use super::ancestry::Ancestry;
 use super::privileges;
+use super::scopes::Restriction;
 use crate::emit::section::Section;
 use policy::checked::Selector;
 use std::collections::BTreeSet;
@@ -16,6 +17,8 @@ pub(crate) struct Needs {
     /// Namespaces and capabilities that threads began with: names of storages, one for each policy
     /// that asks.
     pub(crate) privileges: BTreeSet<String>,
+    /// Restrictions to workloads, each once.
+    pub(crate) restrictions: Vec<Restriction>,
 }
 
 impl Needs {
@@ -23,6 +26,7 @@ impl Needs {
     pub(crate) fn of<'s>(sections: impl IntoIterator<Item = &'s Section>) -> Self {
         let mut needs = Self::default();
         for section in sections {
+            needs.restrict(Restriction::of_policy(&section.policy));
             for selector in &section.hook.selectors {
                 needs.add(selector);
                 if asks_for_changes(selector) {
@@ -33,7 +37,17 @@ impl Needs {
         needs
     }
 
+    /// Whether they need something that sections of other policies do not share.
+    pub(crate) fn is_own(&self) -> bool {
+        !self.ancestries.is_empty() || !self.privileges.is_empty()
+    }
+
+    fn restrict(&mut self, restriction: Option<Restriction>) {
+        self.restrictions.extend(restriction.filter(|new| !self.restrictions.contains(new)));
+    }
+
     fn add(&mut self, selector: &Selector) {
+        self.restrict(selector.workloads.as_ref().and_then(Restriction::of_scope));
         self.images |= !selector.binaries.is_empty() || !selector.parent_binaries.is_empty();
         let binaries = selector.binaries.iter().chain(&selector.parent_binaries);
         self.ancestries.extend(binaries.filter_map(Ancestry::of_binaries));

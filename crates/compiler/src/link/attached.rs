@@ -83,8 +83,9 @@ impl Attached {
         shared: &SharedMaps,
         followers: &Followers,
     ) -> Result<Self, Error> {
-        let last = next.is_none();
-        let code = program::program(&place.name(), machine, place.shape(), last, sections)?;
+        let (last, shape) = (next.is_none(), place.shape());
+        let scopes = &followers.scopes;
+        let code = program::program(&place.name(), machine, shape, last, sections, scopes)?;
         let tables = code.tables.iter().map(Table::create).collect::<Result<Vec<_>, _>>()?;
         let counters = Counters::map(sections.len())?;
         let mut maps = shared.all().to_vec();

@@ -4,6 +4,7 @@ use super::Place;
 use crate::emit::fold;
 use crate::emit::program::{self, Sample};
 use crate::emit::section::Section;
+use crate::follow::scopes::Scopes;
 use crate::{Error, Machine};
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ pub(super) fn pack(
     sections: Vec<Section>,
     place: &Place,
     machine: &Machine,
+    scopes: &Scopes,
 ) -> Result<Vec<Vec<Section>>, Error> {
     if sections.len() <= FUNCTIONS_MAX {
         return Ok(if sections.is_empty() { Vec::new() } else { vec![sections] });
@@ -25,7 +27,7 @@ pub(super) fn pack(
         let sample = match section.sample.get() {
             Some(sample) => sample.clone(),
             None => {
-                let sample = program::sample(machine, place.shape(), &section)?;
+                let sample = program::sample(machine, place.shape(), &section, scopes)?;
                 section.sample.get_or_init(|| sample).clone()
             }
         };

@@ -57,4 +57,4 @@ mod workload;
 pub use event::{Capabilities, Container, Event, Image, Namespaces, Process, Workload};
 pub use selector::{Entry, Match, Recorded, Selectors};
 pub use value::{End, Socket, Value};
-pub use workload::{applies, applies_to_node};
+pub use workload::{applies, applies_to_node, includes};

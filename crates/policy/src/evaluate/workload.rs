@@ -28,7 +28,8 @@ pub fn applies_to_node(policy: &Policy, labels: &BTreeMap<String, String>) -> bo
 }
 
 /// Whether a workload is among those that a restriction means.
-pub(super) fn includes(scope: &Scope, workload: &Workload) -> bool {
+#[must_use]
+pub fn includes(scope: &Scope, workload: &Workload) -> bool {
     if !scope.is_restricted() {
         return true;
     }
