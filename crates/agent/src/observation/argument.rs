@@ -8,6 +8,7 @@ use compiler::observed::{Fault, FilePath, Observed};
 use compiler::plan::Input;
 use kernel::syscalls::Abi;
 use policy::document::TypeName;
+use policy::names;
 
 use super::text::text;
 use super::{network, path};
@@ -45,6 +46,7 @@ fn arg(kind: TypeName, value: Observed, host: &HostNamespaces) -> Arg {
     match value {
         Observed::Int(value) => match kind {
             TypeName::BpfCmd => Arg::BpfCmdArg(value),
+            TypeName::Capability => Arg::CapabilityArg(capability(value)),
             _ => Arg::IntArg(value),
         },
         Observed::Uint(value) => Arg::UintArg(value),
@@ -81,6 +83,12 @@ fn arg(kind: TypeName, value: Observed, host: &HostNamespaces) -> Arg {
         }
         Observed::Fault(fault) => failed(kind, fault),
     }
+}
+
+/// A number beyond the capabilities that are known has no name.
+fn capability(number: i32) -> wire::KprobeCapability {
+    let name = u32::try_from(number).ok().and_then(names::capability).unwrap_or_default();
+    wire::KprobeCapability { value: Some(number), name: name.to_owned() }
 }
 
 fn file(given: &FilePath) -> wire::KprobeFile {
@@ -181,6 +189,21 @@ mod tests {
         ];
         for (kind, value, expected) in cases {
             assert_eq!(of(kind, value.clone()), expected, "{kind} {value:?}");
+        }
+    }
+
+    #[test]
+    fn capabilities() {
+        for (number, name) in [
+            (0, "CAP_CHOWN"),
+            (1, "CAP_DAC_OVERRIDE"),
+            (40, "CAP_CHECKPOINT_RESTORE"),
+            (41, ""),
+            (-1, ""),
+        ] {
+            let expected = wire::KprobeCapability { value: Some(number), name: name.into() };
+            let shown = of(TypeName::Capability, Observed::Int(number));
+            assert_eq!(shown, Arg::CapabilityArg(expected));
         }
     }
 
