@@ -226,6 +226,7 @@ fn combinations_that_make_no_sense_are_refused() {
         (&["--enable-ancestors=base,files"], "has \"files\""),
         (&["--health-server-address=unix:///x"], "host:port is wanted"),
         (&["--cluster-name"], "needs a value"),
+        (&["--tracing-policy-dir=policies"], "an absolute path is wanted"),
     ] {
         let error = Root::new().errors(arguments, &[]);
         assert!(error.contains(wanted), "{arguments:?}: {error}");
@@ -244,6 +245,24 @@ fn values_may_be_replaced_with_a_warning() {
     let loaded = root.load(&["--enable-ancestors=kprobe"], &[]);
     assert!(!loaded.config.process.enable_ancestors);
     assert!(loaded.warnings[0].contains("without base"), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn policies_and_their_ancestors() {
+    let root = Root::new();
+    let config = root.load(&[], &[]).config;
+    assert_eq!(config.policies.file, None);
+    assert_eq!(config.policies.dir.unwrap().to_str(), Some("/etc/tetragon/tetragon.tp.d"));
+    let flags = ["--tracing-policy=p.yaml", "--tracing-policy-dir=", "--enable-ancestors=base,lsm"];
+    let loaded = root.load(&flags, &[]);
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let config = loaded.config;
+    assert_eq!(config.policies.file.unwrap().to_str(), Some("p.yaml"));
+    assert_eq!(config.policies.dir, None);
+    let of = config.process.ancestors_of_hits;
+    assert!(config.process.enable_ancestors && of.lsm && !of.kprobe && !of.tracepoint);
+    let later = root.load(&["--enable-ancestors=base,usdt"], &[]).warnings;
+    assert!(later[0].contains("has usdt, which this version does not emit"), "{later:?}");
 }
 
 #[test]
