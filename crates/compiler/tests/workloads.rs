@@ -5,10 +5,12 @@
 mod harness;
 
 use harness::{Harness, shell, told, umask_hook};
+use policy::CheckedPolicy;
 use policy::evaluate::{Container, Workload};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 /// A cgroup that goes with the test.
 struct Cgroup(PathBuf);
@@ -140,4 +142,41 @@ fn selectors_apply_to_the_workloads_that_they_select() {
     assert_eq!(told(&mut harness, || web.run("umask 202")), ["web"]);
     let names = told(&mut harness, || shell(Command::new("sh").args(["-c", "umask 202"])));
     assert_eq!(names, ["host"]);
+}
+
+#[test]
+fn of_a_thousand_policies_those_of_the_workload_apply() {
+    let Some(mut harness) = Harness::new() else { return };
+    let Some(web) = Cgroup::new("tg-test-many") else { return };
+    let policies: Vec<_> = (0..1000)
+        .map(|n| {
+            // Each has a value of its own, and one that all of them have.
+            let text = umask_hook(&format!("p{n}"), 0o100, "")
+                .replace("'64'", &format!("'{}'", 1 + n % 60))
+                .replace(
+                    "\nspec:\n",
+                    &format!("\nspec:\n  podSelector: {{matchLabels: {{app: a{n}}}}}\n"),
+                );
+            let policy = Arc::new(CheckedPolicy::read("test.yaml", &text).unwrap());
+            (policy.key("static"), policy)
+        })
+        .collect();
+    for (key, result) in harness.policies.add_all(policies) {
+        result.unwrap_or_else(|error| panic!("{key:?}: {error}"));
+    }
+    let memory: u64 = harness
+        .policies
+        .keys()
+        .map(|key| harness.policies.memory_bytes(key).unwrap().unwrap())
+        .sum();
+    eprintln!("{memory} bytes");
+    assert!(memory < 4 << 20);
+    for n in [0, 63, 64, 517, 999] {
+        let app = format!("a{n}");
+        harness.policies.set_workload(web.id(), &container("x", &app, "main")).unwrap();
+        let mine = format!("umask {:03o}", 1 + n % 60);
+        assert_eq!(told(&mut harness, || web.run(&mine)), [format!("p{n}")]);
+        let others = "umask 077";
+        assert_eq!(told(&mut harness, || web.run(others)), [""; 0]);
+    }
 }

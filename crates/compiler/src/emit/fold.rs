@@ -4,41 +4,79 @@
 //! would be more than a program can hold and the verifier would see each; as rows they cost some bytes.
 
 use super::table::{Table, TableKind, TableSpec};
-use crate::Error;
-use crate::flow::return_if;
-use crate::helper;
-use ebpf::{Cond, FuncId, Function, FunctionBuilder, Module, Size, template};
-use std::collections::HashMap;
+use crate::flow::{choose, return_if, when};
+use crate::follow::scopes::Scopes;
+use crate::follow::workloads::{CGROUPS, WORKLOADS};
+use crate::read::{Base, Reader};
+use crate::{Error, Machine, helper};
+use ebpf::{
+    Cond, FuncId, Function, FunctionBuilder, MapRef, Module, Size, Slot, Template, Value, template,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// From so many sections of one shape on, they are folded.
 pub(crate) const LEAST: usize = 8;
+
+/// The function of a section.
+pub(super) struct Body {
+    /// Which system call it is for, among those of the program.
+    pub(super) key: Option<u64>,
+    /// The restriction to workloads without which it does nothing, by its number; none if the section
+    /// is about processes of the host too.
+    pub(super) restriction: Option<u32>,
+    /// The function.
+    pub(super) function: Function,
+}
+
+/// What rows are chosen by.
+struct Selection<'e> {
+    module: &'e mut Module,
+    tables: &'e mut Vec<Table>,
+    machine: &'e Machine,
+    scopes: &'e Scopes,
+}
 
 /// Defines the sections' functions, folded where they can be. Gives what is to be called, with the
 /// keys that the sections came with.
 pub(super) fn define(
     module: &mut Module,
     tables: &mut Vec<Table>,
-    bodies: Vec<(Option<u64>, Function)>,
+    machine: &Machine,
+    scopes: &Scopes,
+    bodies: Vec<Body>,
 ) -> Result<Vec<(Option<u64>, FuncId)>, Error> {
-    let mut groups: HashMap<(Option<u64>, ebpf::Shape), usize> = HashMap::new();
-    let mut ordered: Vec<(Option<u64>, Vec<Function>)> = Vec::new();
-    for (key, body) in bodies {
-        let index = *groups.entry((key, body.shape())).or_insert_with(|| {
-            ordered.push((key, Vec::new()));
+    let mut groups: HashMap<(Option<u64>, bool, ebpf::Shape), usize> = HashMap::new();
+    let mut ordered: Vec<Vec<Body>> = Vec::new();
+    for body in bodies {
+        let group = (body.key, body.restriction.is_some(), body.function.shape());
+        let index = *groups.entry(group).or_insert_with(|| {
+            ordered.push(Vec::new());
             ordered.len() - 1
         });
-        ordered[index].1.push(body);
+        ordered[index].push(body);
     }
+    let mut selection = Selection { module, tables, machine, scopes };
     let mut called = Vec::new();
-    for (key, functions) in ordered {
-        let all: Vec<&Function> = functions.iter().collect();
-        let folded = (functions.len() >= LEAST).then(|| template(&all)).flatten();
+    for group in ordered {
+        let key = group.first().and_then(|body| body.key);
+        let all: Vec<&Function> = group.iter().map(|body| &body.function).collect();
+        let folded = (group.len() >= LEAST).then(|| template(&all)).flatten();
         match folded {
-            Some(folded) => called.push((key, define_folded(module, tables, folded)?)),
+            Some(folded) => {
+                let numbers: Option<Vec<u32>> = group.iter().map(|body| body.restriction).collect();
+                let distinct = |numbers: &Vec<u32>| {
+                    numbers.iter().collect::<BTreeSet<_>>().len() == numbers.len()
+                };
+                let id = match numbers.filter(distinct) {
+                    Some(numbers) => selection.restricted(folded, &numbers)?,
+                    None => selection.all(folded)?,
+                };
+                called.push((key, id));
+            }
             None => {
-                for function in functions {
-                    let id = module.declare(function.name(), function.params());
-                    module.define(id, function);
+                for Body { function, .. } in group {
+                    let id = selection.module.declare(function.name(), function.params());
+                    selection.module.define(id, function);
                     called.push((key, id));
                 }
             }
@@ -47,59 +85,175 @@ pub(super) fn define(
     Ok(called)
 }
 
-/// Defines a function that runs the folded one on each of its rows.
-fn define_folded(
-    module: &mut Module,
-    tables: &mut Vec<Table>,
-    folded: ebpf::Template,
-) -> Result<FuncId, Error> {
-    let name = folded.function.name().to_owned();
-    let count = folded.rows.len();
-    let rows = Table::of(
-        tables,
-        TableSpec {
-            kind: TableKind::Array,
-            key_size: 4,
-            // Sections that are equal in everything cannot be: their numbers differ.
-            value_size: folded.rows.first().map_or(0, Vec::len) as u32,
-            entries: folded
-                .rows
-                .into_iter()
-                .enumerate()
-                .map(|(index, row)| ((index as u32).to_ne_bytes().to_vec(), row))
-                .collect(),
-        },
-    );
-    let rows = module.map(rows);
-    let body = module.declare(&name, 2);
-    let step = module.declare(format!("{name}_row"), 2);
-    let all = module.declare(format!("{name}_rows"), 1);
-    module.define(body, folded.function);
+// What the steps of both selections find on the stack of their caller.
+/// The program's context (u64).
+const CONTEXT: i16 = 0;
+/// Restrictions that are left to look at, as bits (u64).
+const LEFT: i16 = 8;
+/// Number of the first of them (u64).
+const FIRST: i16 = 16;
 
-    // The program's context goes to the callback on the stack of its caller.
-    let mut b = FunctionBuilder::new(format!("{name}_rows"), 1);
-    let context = b.param(0);
-    let slot = b.slot(8, 8);
-    b.slot_store(Size::U64, slot, 0, context);
-    let count = b.iconst(count as i64);
-    let callback = b.func_addr(step);
+impl Selection<'_> {
+    /// A function that runs the folded one on each of its rows.
+    fn all(&mut self, folded: Template) -> Result<FuncId, Error> {
+        let name = folded.function.name().to_owned();
+        let count = folded.rows.len();
+        let keys = 0..count as u32;
+        let (body, rows) = self.rows(folded, TableKind::Array, keys);
+        let step = self.module.declare(format!("{name}_row"), 2);
+        let all = self.module.declare(format!("{name}_rows"), 1);
+
+        let mut b = FunctionBuilder::new(format!("{name}_rows"), 1);
+        let context = b.param(0);
+        let slot = b.slot(8, 8);
+        b.slot_store(Size::U64, slot, CONTEXT, context);
+        repeat(&mut b, count as i64, step, slot);
+        b.ret(0);
+        self.module.define(all, b.finish()?);
+
+        let mut b = FunctionBuilder::new(format!("{name}_row"), 2);
+        let (index, state) = (b.param(0), b.param(1));
+        let context = b.load(Size::U64, state, CONTEXT);
+        run(&mut b, body, rows, index, context);
+        b.ret(0);
+        self.module.define(step, b.finish()?);
+        Ok(all)
+    }
+
+    /// A function that runs the folded one on those of its rows whose restrictions include the current
+    /// task's workload: as many as apply, however many there are.
+    fn restricted(&mut self, folded: Template, numbers: &[u32]) -> Result<FuncId, Error> {
+        let name = folded.function.name().to_owned();
+        let (body, rows) = self.rows(folded, TableKind::Hash, numbers.iter().copied());
+        let step = self.module.declare(format!("{name}_row"), 2);
+        let word = self.module.declare(format!("{name}_word"), 3);
+        let some = self.module.declare(format!("{name}_rows"), 1);
+        let mut words: BTreeMap<u32, u64> = BTreeMap::new();
+        for number in numbers {
+            *words.entry(number / 64).or_default() |= 1 << (number % 64);
+        }
+
+        let mut b = FunctionBuilder::new(format!("{name}_rows"), 1);
+        let context = b.param(0);
+        let read = Reader::new(&mut b, &self.machine.btf);
+        let task = b.call(helper::GET_CURRENT_TASK_BTF, &[]);
+        let cgroup = self.scopes.cgroup.id(&mut b, &read, Base::Typed(task))?;
+        let number = lookup(&mut b, self.module.map(CGROUPS), cgroup);
+        let number = b.load(Size::U64, number, 0);
+        let set = lookup(&mut b, self.module.map(WORKLOADS), number);
+        for (index, mask) in words {
+            let held = b.load(Size::U64, set, 8 * index as i16);
+            let mask = b.iconst(mask.cast_signed());
+            let held = b.and(held, mask);
+            when(&mut b, Cond::Ne, held, 0, |b| {
+                let first = b.iconst(64 * i64::from(index));
+                b.call_func(word, &[context, held, first]);
+            });
+        }
+        b.ret(0);
+        self.module.define(some, b.finish()?);
+
+        let mut b = FunctionBuilder::new(format!("{name}_word"), 3);
+        let slot = b.slot(24, 8);
+        for (index, at) in [(0, CONTEXT), (1, LEFT), (2, FIRST)] {
+            let value = b.param(index);
+            b.slot_store(Size::U64, slot, at, value);
+        }
+        repeat(&mut b, 64, step, slot);
+        b.ret(0);
+        self.module.define(word, b.finish()?);
+
+        let mut b = FunctionBuilder::new(format!("{name}_row"), 2);
+        let state = b.param(1);
+        let left = b.load(Size::U64, state, LEFT);
+        return_if(&mut b, Cond::Eq, left, 0, 1);
+        let less = b.sub(left, 1);
+        let rest = b.and(left, less);
+        b.store(Size::U64, state, LEFT, rest);
+        let lowest = b.xor(left, rest);
+        let bit = position(&mut b, lowest);
+        let first = b.load(Size::U64, state, FIRST);
+        let number = b.add(first, bit);
+        let context = b.load(Size::U64, state, CONTEXT);
+        run(&mut b, body, rows, number, context);
+        b.ret(0);
+        self.module.define(step, b.finish()?);
+        Ok(some)
+    }
+
+    /// Defines the folded function and its table.
+    fn rows(
+        &mut self,
+        folded: Template,
+        kind: TableKind,
+        keys: impl IntoIterator<Item = u32>,
+    ) -> (FuncId, MapRef) {
+        let spec = TableSpec {
+            kind,
+            key_size: 4,
+            // Not empty: the numbers of sections differ.
+            value_size: folded.rows.first().map_or(0, Vec::len) as u32,
+            entries: keys
+                .into_iter()
+                .zip(folded.rows)
+                .map(|(key, row)| (key.to_ne_bytes().to_vec(), row))
+                .collect(),
+        };
+        let rows = self.module.map(Table::of(self.tables, spec));
+        let body = self.module.declare(folded.function.name(), 2);
+        self.module.define(body, folded.function);
+        (body, rows)
+    }
+}
+
+/// Calls `step` up to `count` times, with the address of what is in the slot.
+fn repeat(b: &mut FunctionBuilder, count: i64, step: FuncId, slot: Slot) {
+    let count = b.iconst(count);
+    let step = b.func_addr(step);
     let state = b.slot_addr(slot, 0);
     let flags = b.iconst(0);
-    b.call(helper::LOOP, &[count, callback, state, flags]);
-    b.ret(0);
-    module.define(all, b.finish()?);
+    b.call(helper::LOOP, &[count, step, state, flags]);
+}
 
-    let mut b = FunctionBuilder::new(format!("{name}_row"), 2);
-    let (index, state) = (b.param(0), b.param(1));
-    let context = b.load(Size::U64, state, 0);
-    let key = b.slot(4, 4);
-    b.slot_store(Size::U32, key, 0, index);
+/// Calls the folded function on the row of this key, if there is one.
+fn run(b: &mut FunctionBuilder, body: FuncId, rows: MapRef, key: Value, context: Value) {
+    let slot = b.slot(4, 4);
+    b.slot_store(Size::U32, slot, 0, key);
     let map = b.map(rows);
-    let key = b.slot_addr(key, 0);
+    let key = b.slot_addr(slot, 0);
     let row = b.call(helper::MAP_LOOKUP_ELEM, &[map, key]);
-    return_if(&mut b, Cond::Eq, row, 0, 0);
+    return_if(b, Cond::Eq, row, 0, 0);
     b.call_func(body, &[context, row]);
-    b.ret(0);
-    module.define(step, b.finish()?);
-    Ok(all)
+}
+
+/// The element of a map with this key of eight bytes; returns 0 from the function when there is none.
+fn lookup(b: &mut FunctionBuilder, map: MapRef, key: Value) -> Value {
+    let slot = b.slot(8, 8);
+    b.slot_store(Size::U64, slot, 0, key);
+    let map = b.map(map);
+    let key = b.slot_addr(slot, 0);
+    let value = b.call(helper::MAP_LOOKUP_ELEM, &[map, key]);
+    return_if(b, Cond::Eq, value, 0, 0);
+    value
+}
+
+/// Which bit it is that is set.
+fn position(b: &mut FunctionBuilder, bit: Value) -> Value {
+    let mut at = b.iconst(0);
+    // Bit n of these is set where bit k of the position n is.
+    let halves: [u64; 6] = [
+        0xaaaa_aaaa_aaaa_aaaa,
+        0xcccc_cccc_cccc_cccc,
+        0xf0f0_f0f0_f0f0_f0f0,
+        0xff00_ff00_ff00_ff00,
+        0xffff_0000_ffff_0000,
+        0xffff_ffff_0000_0000,
+    ];
+    for (k, half) in halves.into_iter().enumerate() {
+        let half = b.iconst(half.cast_signed());
+        let there = b.and(bit, half);
+        let before = at;
+        at = choose(b, Cond::Ne, there, 0, |b| b.or(before, 1 << k), |_| before);
+    }
+    at
 }

@@ -8,11 +8,12 @@ use super::section::Section;
 use super::table::{Table, Tables};
 use super::{Context, Emitter, fold};
 use crate::follow::Needs;
-use crate::follow::scopes::Scopes;
+use crate::follow::scopes::{Restriction, Scopes};
 use crate::plan::Attachment;
 use crate::read::{Base, Reader};
 use crate::{Error, Machine, helper, walk};
 use ebpf::{Cond, FuncId, FunctionBuilder, MapRef, Module, Size};
+use policy::evaluate::Workload;
 use std::collections::{BTreeMap, HashMap};
 
 /// What a program hangs on, as its code sees it.
@@ -74,10 +75,13 @@ pub(crate) fn program(
         let lines = Lines::declare(&mut module, section);
         let tables = Tables { module: &mut module, list: &mut tables };
         let shared = Shared { machine, scopes, maps, functions, shape };
-        let body = section_function(body, shared, lines, tables, index as u32, section)?;
-        bodies.push((key(section), body));
+        let function = section_function(body, shared, lines, tables, index as u32, section)?;
+        let restriction = Restriction::of_policy(&section.policy);
+        let restriction = restriction.filter(|restriction| !restriction.includes(&Workload::Host));
+        let restriction = restriction.and_then(|restriction| scopes.number(&restriction));
+        bodies.push(fold::Body { key: key(section), restriction, function });
     }
-    let called = fold::define(&mut module, &mut tables, bodies)?;
+    let called = fold::define(&mut module, &mut tables, machine, scopes, bodies)?;
     module.define(functions.acquire, scratch::acquire(&maps)?);
     module.define(functions.path_step, path_step(machine)?);
     module.define(main, main_function(name, machine, shape, next, &called)?);

@@ -12,6 +12,8 @@ use kernel::map::{Map, MapFlags, MapSpec, MapType, Update};
 /// How keys are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableKind {
+    /// Equal bytes.
+    Hash,
     /// By index: keys are 0, 1, 2, … (u32, host byte order).
     Array,
     /// Longest prefix. A key is the number of bits that count (u32, host byte order), then the bytes.
@@ -54,6 +56,7 @@ impl Table {
     pub(crate) fn create(&self) -> Result<Map, Error> {
         let TableSpec { kind, key_size, value_size, entries } = &self.spec;
         let (map_type, flags) = match kind {
+            TableKind::Hash => (MapType::HASH, MapFlags::RDONLY_PROG),
             TableKind::Array => (MapType::ARRAY, MapFlags::RDONLY_PROG),
             TableKind::Prefixes => {
                 (MapType::LPM_TRIE, MapFlags::RDONLY_PROG | MapFlags::NO_PREALLOC)
