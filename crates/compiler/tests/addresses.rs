@@ -5,15 +5,14 @@
 mod harness;
 
 use compiler::observed::{End, Observation, Observed, SocketAddress};
-use harness::{Harness, policy};
+use harness::{Harness, own_thread, policy};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 
-/// What this thread's calls show while `body` runs: tests run at the same time in one process.
+/// What this thread's calls show while `body` runs.
 fn own(harness: &mut Harness, body: impl FnOnce()) -> Vec<Observation> {
-    let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-    harness.during(body).into_iter().filter(|seen| seen.tid == thread).collect()
+    own_thread(harness.during(body))
 }
 
 /// A policy on connect(2) with a filter on the address.
@@ -62,26 +61,21 @@ fn internet_addresses_are_captured() {
     );
 }
 
-/// Which of these addresses connect(2) is seen with.
-fn matching(filter: &str, addresses: &[&str]) -> Vec<String> {
-    let Some(mut harness) = Harness::new() else { return vec!["skipped".to_owned()] };
-    harness.load(&on_connect("sockaddr", filter));
-    let seen = own(&mut harness, || addresses.iter().for_each(|address| connect(address)));
-    seen.iter()
-        .map(|seen| match &seen.args[0] {
-            Some(Observed::Address(SocketAddress { end, .. })) => match end.address.unwrap() {
-                address @ IpAddr::V4(_) => format!("{address}:{}", end.port),
-                address @ IpAddr::V6(_) => format!("[{address}]:{}", end.port),
-            },
+/// Tries filters on connections to these addresses: with which of them each sees connect(2).
+fn check(filters: &[(&str, &[&str], &[&str])]) {
+    let Some(mut harness) = Harness::new() else { return };
+    for (filter, addresses, wanted) in filters {
+        harness.load(&on_connect("sockaddr", filter));
+        let seen = own(&mut harness, || addresses.iter().for_each(|address| connect(address)));
+        harness.remove("connect");
+        let text = |seen: &Observation| match &seen.args[0] {
+            Some(Observed::Address(SocketAddress { end, .. })) => {
+                SocketAddr::from((end.address.unwrap(), end.port)).to_string()
+            }
             other => panic!("{other:?}"),
-        })
-        .collect()
-}
-
-fn check(filter: &str, addresses: &[&str], wanted: &[&str]) {
-    let seen = matching(filter, addresses);
-    if seen != ["skipped"] {
-        assert_eq!(seen, wanted, "{filter}");
+        };
+        let seen: Vec<String> = seen.iter().map(text).collect();
+        assert_eq!(seen, *wanted, "{filter}");
     }
 }
 
@@ -99,26 +93,28 @@ const ADDRESSES: [&str; 8] = [
 #[test]
 fn addresses_lie_in_networks() {
     let in_net = ["127.0.1.0:9", "127.0.1.255:9", "[::ffff:127.0.1.1]:9"];
-    check("operator: SAddr, values: ['127.0.1.0/24']", &ADDRESSES, &in_net);
-    check(
-        "operator: NotSAddr, values: ['127.0.1.0/24', '::/64']",
-        &ADDRESSES,
-        &["127.0.0.1:9", "127.0.2.0:9", "[fd00:1:2:3:4::]:9"],
-    );
-    check("operator: SAddr, values: ['::1']", &ADDRESSES, &["[::1]:9"]);
-    check(
-        "operator: SAddr, values: ['::/126', '127.0.0.1']",
-        &ADDRESSES,
-        &["127.0.0.1:9", "[::1]:9", "[::2]:9"],
-    );
-    check("operator: SAddr, values: ['fd00:1:2:2::/63']", &ADDRESSES, &["[fd00:1:2:3:4::]:9"]);
-    check("operator: SAddr, values: ['fd00:1:2:4::/63']", &ADDRESSES, &[]);
-    check(
-        "operator: SAddr, values: ['0.0.0.0/0']",
-        &ADDRESSES,
-        &["127.0.0.1:9", "127.0.1.0:9", "127.0.1.255:9", "127.0.2.0:9", "[::ffff:127.0.1.1]:9"],
-    );
-    check("operator: SAddr, values: ['::/0']", &ADDRESSES, &ADDRESSES[4..]);
+    check(&[
+        ("operator: SAddr, values: ['127.0.1.0/24']", &ADDRESSES, &in_net),
+        (
+            "operator: NotSAddr, values: ['127.0.1.0/24', '::/64']",
+            &ADDRESSES,
+            &["127.0.0.1:9", "127.0.2.0:9", "[fd00:1:2:3:4::]:9"],
+        ),
+        ("operator: SAddr, values: ['::1']", &ADDRESSES, &["[::1]:9"]),
+        (
+            "operator: SAddr, values: ['::/126', '127.0.0.1']",
+            &ADDRESSES,
+            &["127.0.0.1:9", "[::1]:9", "[::2]:9"],
+        ),
+        ("operator: SAddr, values: ['fd00:1:2:2::/63']", &ADDRESSES, &["[fd00:1:2:3:4::]:9"]),
+        ("operator: SAddr, values: ['fd00:1:2:4::/63']", &ADDRESSES, &[]),
+        (
+            "operator: SAddr, values: ['0.0.0.0/0']",
+            &ADDRESSES,
+            &["127.0.0.1:9", "127.0.1.0:9", "127.0.1.255:9", "127.0.2.0:9", "[::ffff:127.0.1.1]:9"],
+        ),
+        ("operator: SAddr, values: ['::/0']", &ADDRESSES, &ADDRESSES[4..]),
+    ]);
 }
 
 #[test]
@@ -129,36 +125,41 @@ fn many_networks_are_searched_not_tried() {
         (0..count).map(|n| format!("127.{}.{}.{}", n >> 15, n >> 7 & 255, (n & 127) * 2))
     };
     let own = ["127.0.0.0:9", "127.0.0.1:9", "127.0.0.2:9", "127.0.4.0:9", "127.1.0.1:9"];
-    check(&list(ipv4(300).collect()), &own, &["127.0.0.0:9", "127.0.0.2:9"]);
-    check(&list(ipv4(5000).collect()), &own, &["127.0.0.0:9", "127.0.0.2:9", "127.0.4.0:9"]);
     let ipv6 = (0..100).map(|n| format!("fd00:{:x}::/32", 2 * n)).chain(["::1".to_owned()]);
-    check(
-        &list(ipv6.collect()),
-        &[
-            "[fd00:0:1::]:9",
-            "[fd00:1::]:9",
-            "[fd00:c6::1]:9",
-            "[fd00:c8::]:9",
-            "[::1]:9",
-            "[::2]:9",
-        ],
-        &["[fd00:0:1::]:9", "[fd00:c6::1]:9", "[::1]:9"],
-    );
+    check(&[
+        (&list(ipv4(300).collect()), &own, &["127.0.0.0:9", "127.0.0.2:9"]),
+        (&list(ipv4(5000).collect()), &own, &["127.0.0.0:9", "127.0.0.2:9", "127.0.4.0:9"]),
+        (
+            &list(ipv6.collect()),
+            &[
+                "[fd00:0:1::]:9",
+                "[fd00:1::]:9",
+                "[fd00:c6::1]:9",
+                "[fd00:c8::]:9",
+                "[::1]:9",
+                "[::2]:9",
+            ],
+            &["[fd00:0:1::]:9", "[fd00:c6::1]:9", "[::1]:9"],
+        ),
+    ]);
 }
 
 #[test]
 fn ports_and_families() {
     let all = ["127.0.0.1:1023", "127.0.0.1:1024", "[::1]:8080", "[::1]:8081"];
-    check("operator: SPort, values: ['1000:1023', '8081']", &all, &[all[0], all[3]]);
-    check("operator: NotSPort, values: ['1000:1023', '8081']", &all, &[all[1], all[2]]);
-    check("operator: SPortPriv", &all, &[all[0]]);
-    check("operator: NotSPortPriv", &all, &all[1..]);
-    check("operator: Family, values: ['AF_INET6']", &all, &all[2..]);
-    check("operator: NotFamily, values: ['AF_INET6', 'AF_UNIX']", &all, &all[..2]);
+    check(&[
+        ("operator: SPort, values: ['1000:1023', '8081']", &all, &[all[0], all[3]]),
+        ("operator: NotSPort, values: ['1000:1023', '8081']", &all, &[all[1], all[2]]),
+        ("operator: SPortPriv", &all, &[all[0]]),
+        ("operator: NotSPortPriv", &all, &all[1..]),
+        ("operator: Family, values: ['AF_INET6']", &all, &all[2..]),
+        ("operator: NotFamily, values: ['AF_INET6', 'AF_UNIX']", &all, &all[..2]),
+    ]);
 }
 
 #[test]
 fn what_an_address_does_not_have_matches_in_neither_form() {
+    let Some(mut harness) = Harness::new() else { return };
     for (filter, matches) in [
         ("operator: SAddr, values: ['0.0.0.0/0', '::/0']", false),
         ("operator: NotSAddr, values: ['10.0.0.0/8']", false),
@@ -166,10 +167,10 @@ fn what_an_address_does_not_have_matches_in_neither_form() {
         ("operator: NotSPort, values: ['1']", false),
         ("operator: Family, values: [AF_UNIX]", true),
     ] {
-        let Some(mut harness) = Harness::new() else { return };
         harness.load(&on_connect("sockaddr", filter));
         let to = SocketAddrUnix::new("/tmp/tested-nobody").unwrap();
         let seen = own(&mut harness, || connect_unix(&to));
+        harness.remove("connect");
         assert_eq!(!seen.is_empty(), matches, "{filter}");
     }
 }
@@ -202,6 +203,7 @@ fn unix_addresses_are_captured() {
 fn unix_addresses_are_filtered_as_texts() {
     let path = SocketAddrUnix::new("/tmp/tested-nobody").unwrap();
     let name = SocketAddrUnix::new_abstract_name(b"tested-nobody").unwrap();
+    let Some(mut harness) = Harness::new() else { return };
     for (filter, of_path, of_name, of_other) in [
         ("operator: Equal, values: ['/tmp/tested-nobody']", true, false, false),
         ("operator: Equal, values: ['@tested-nobody']", false, true, false),
@@ -211,11 +213,11 @@ fn unix_addresses_are_filtered_as_texts() {
         ("operator: Postfix, values: ['-nobody']", true, true, false),
         ("operator: Family, values: [AF_INET]", false, false, true),
     ] {
-        let Some(mut harness) = Harness::new() else { return };
         harness.load(&on_connect("sockaddr_un", filter));
         let mut matches = |body: &dyn Fn()| !own(&mut harness, body).is_empty();
         assert_eq!(matches(&|| connect_unix(&path)), of_path, "{filter}");
         assert_eq!(matches(&|| connect_unix(&name)), of_name, "{filter}");
         assert_eq!(matches(&|| connect("127.0.0.1:9")), of_other, "{filter}");
+        harness.remove("connect");
     }
 }

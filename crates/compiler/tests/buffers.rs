@@ -5,16 +5,15 @@
 mod harness;
 
 use compiler::observed::{Fault, Observation, Observed};
-use harness::{Harness, policy};
+use harness::{Harness, own_thread, policy};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 
-/// What this thread's calls show while `body` runs: tests run at the same time in one process.
+/// What this thread's calls show while `body` runs.
 fn own(harness: &mut Harness, body: impl FnOnce()) -> Vec<Observation> {
-    let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-    harness.during(body).into_iter().filter(|seen| seen.tid == thread).collect()
+    own_thread(harness.during(body))
 }
 
 fn bytes(bytes: &[u8], original: Option<u64>) -> Option<Observed> {

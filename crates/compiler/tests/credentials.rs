@@ -5,14 +5,13 @@
 mod harness;
 
 use compiler::observed::{Observation, Observed};
-use harness::{Harness, policy};
+use harness::{Harness, hook_number, hooks, own_thread, policy};
 use kernel::features::Feature;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-/// What this thread's calls show while `body` runs: tests run at the same time in one process.
+/// What this thread's calls show while `body` runs.
 fn own(harness: &mut Harness, body: impl FnOnce()) -> Vec<Observation> {
-    let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-    harness.during(body).into_iter().filter(|seen| seen.tid == thread).collect()
+    own_thread(harness.during(body))
 }
 
 /// With and without pointers of types that the verifier is told.
@@ -22,13 +21,17 @@ fn harnesses() -> impl Iterator<Item = Harness> {
 
 /// A policy on umask(2) with a value of the current task, and a filter on that.
 fn on_umask(mask: u32, kind: &str, field: &str, filter: &str) -> String {
+    policy("umask", "kprobes", &on_umask_hook(mask, kind, field, filter))
+}
+
+fn on_umask_hook(mask: u32, kind: &str, field: &str, filter: &str) -> String {
     let mut hook = format!(
         "call: sys_umask\nsyscall: true\nargs:\n- {{index: 0, type: int}}\ndata:\n- {{index: 0, type: {kind}, source: current_task, resolve: {field}}}\nselectors:\n- matchArgs:\n  - {{index: 0, operator: Equal, values: ['{mask}']}}\n"
     );
     if !filter.is_empty() {
         hook.push_str(&format!("  matchData:\n  - {{index: 0, {filter}}}\n"));
     }
-    policy("umask", "kprobes", &hook)
+    hook
 }
 
 /// Calls umask(2) in a thread that has all capabilities that it may have, but one in its effective set,
@@ -76,37 +79,40 @@ fn sets_are_captured_and_filtered() {
     let nice = 1_u64 << 23;
     let permitted = capabilities(None).unwrap().permitted.bits();
     let effective = permitted & !nice;
+    let table = [
+        ("cap_effective", "cred.cap_effective", effective, String::new(), true),
+        ("cap_permitted", "cred.cap_permitted", permitted, String::new(), true),
+        ("kernel_cap_t", "cred.cap_inheritable", nice, String::new(), true),
+        ("kernel_cap_t", "cred.cap_inheritable", nice, equal("CAP_SYS_NICE"), true),
+        ("kernel_cap_t", "cred.cap_inheritable", nice, equal("CAP_SYS_NICE,CAP_CHOWN"), false),
+        ("cap_effective", "cred.cap_effective", effective, equal(&effective.to_string()), true),
+        ("cap_effective", "cred.cap_effective", effective, mask("CAP_SYS_NICE"), false),
+        ("cap_effective", "cred.cap_effective", effective, mask("CAP_SYS_NICE,CAP_KILL"), true),
+        ("cap_permitted", "cred.cap_permitted", permitted, mask("CAP_SYS_NICE"), true),
+        (
+            "cap_inheritable",
+            "cred.cap_inheritable",
+            nice,
+            "operator: GreaterThan, values: ['8388607']".to_owned(),
+            true,
+        ),
+        (
+            "cap_inheritable",
+            "cred.cap_inheritable",
+            nice,
+            "operator: LessThan, values: ['8388608']".to_owned(),
+            false,
+        ),
+    ];
+    let filters =
+        table.clone().map(|(kind, field, _, filter, _)| on_umask_hook(0o142, kind, field, &filter));
     for mut harness in harnesses() {
-        for (kind, field, value, filter, matches) in [
-            ("cap_effective", "cred.cap_effective", effective, String::new(), true),
-            ("cap_permitted", "cred.cap_permitted", permitted, String::new(), true),
-            ("kernel_cap_t", "cred.cap_inheritable", nice, String::new(), true),
-            ("kernel_cap_t", "cred.cap_inheritable", nice, equal("CAP_SYS_NICE"), true),
-            ("kernel_cap_t", "cred.cap_inheritable", nice, equal("CAP_SYS_NICE,CAP_CHOWN"), false),
-            ("cap_effective", "cred.cap_effective", effective, equal(&effective.to_string()), true),
-            ("cap_effective", "cred.cap_effective", effective, mask("CAP_SYS_NICE"), false),
-            ("cap_effective", "cred.cap_effective", effective, mask("CAP_SYS_NICE,CAP_KILL"), true),
-            ("cap_permitted", "cred.cap_permitted", permitted, mask("CAP_SYS_NICE"), true),
-            (
-                "cap_inheritable",
-                "cred.cap_inheritable",
-                nice,
-                "operator: GreaterThan, values: ['8388607']".to_owned(),
-                true,
-            ),
-            (
-                "cap_inheritable",
-                "cred.cap_inheritable",
-                nice,
-                "operator: LessThan, values: ['8388608']".to_owned(),
-                false,
-            ),
-        ] {
-            harness.load(&on_umask(0o142, kind, field, &filter));
-            let seen = umask_without(&mut harness, CapabilitySet::SYS_NICE, 0o142);
-            harness.remove("umask");
-            let values: Vec<_> = seen.iter().map(|seen| seen.data[0].clone()).collect();
-            let expected = if matches { vec![Some(Observed::Size(value))] } else { vec![] };
+        harness.load(&hooks("umask", "kprobes", &filters));
+        let seen = umask_without(&mut harness, CapabilitySet::SYS_NICE, 0o142);
+        for (index, (kind, _, value, filter, matches)) in table.iter().enumerate() {
+            let seen = seen.iter().filter(|seen| hook_number(seen) == index);
+            let values: Vec<_> = seen.map(|seen| seen.data[0].clone()).collect();
+            let expected = if *matches { vec![Some(Observed::Size(*value))] } else { vec![] };
             assert_eq!(values, expected, "{kind} {filter}");
         }
     }

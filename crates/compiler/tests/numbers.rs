@@ -5,16 +5,15 @@
 mod harness;
 
 use compiler::observed::{Observation, Observed};
-use harness::{Harness, policy};
+use harness::{Harness, own_thread, policy};
 use kernel::features::Feature;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// What this thread's calls show while `body` runs: tests run at the same time in one process.
+/// What this thread's calls show while `body` runs.
 fn own(harness: &mut Harness, body: impl FnOnce()) -> Vec<Observation> {
-    let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-    harness.during(body).into_iter().filter(|seen| seen.tid == thread).collect()
+    own_thread(harness.during(body))
 }
 
 /// Seeks to where nothing can be: the call fails, having been seen.
@@ -28,28 +27,28 @@ fn seek(offset: i64, whence: u32) {
 }
 
 /// The offsets, of those given, that lseek(2) is seen with.
-fn seen_of(filter: &str, offsets: &[i64]) -> Option<Vec<i64>> {
-    let mut harness = Harness::new()?;
+fn seen_of(harness: &mut Harness, filter: &str, offsets: &[i64]) -> Vec<i64> {
     let hook = format!(
         "call: sys_lseek\nsyscall: true\nargs:\n- {{index: 1, type: int64}}\n- {{index: 2, type: int}}\nselectors:\n- matchArgs:\n  - {{{filter}}}\n"
     );
     harness.load(&policy("seek", "kprobes", &hook));
-    let seen = own(&mut harness, || offsets.iter().for_each(|offset| seek(*offset, 1)));
+    let seen = own(harness, || offsets.iter().for_each(|offset| seek(*offset, 1)));
+    harness.remove("seek");
     let offset = |seen: &Observation| match seen.args[0] {
         Some(Observed::Long(offset)) => offset,
         _ => panic!("{seen:?}"),
     };
-    Some(seen.iter().map(offset).collect())
+    seen.iter().map(offset).collect()
 }
 
-fn check(filter: &str, offsets: &[i64], wanted: &[i64]) {
-    if let Some(seen) = seen_of(filter, offsets) {
-        assert_eq!(seen, wanted, "{}", &filter[..filter.len().min(200)]);
-    }
+fn check(harness: &mut Harness, filter: &str, offsets: &[i64], wanted: &[i64]) {
+    let seen = seen_of(harness, filter, offsets);
+    assert_eq!(seen, wanted, "{}", &filter[..filter.len().min(200)]);
 }
 
 #[test]
 fn long_lists_of_numbers() {
+    let Some(mut harness) = Harness::new() else { return };
     // Every third number from `first` on, so that none can be joined.
     let list = |first: i64, count: i64| {
         let values: Vec<String> = (0..count).map(|n| (first + 3 * n).to_string()).collect();
@@ -59,18 +58,30 @@ fn long_lists_of_numbers() {
         let last = -600 + 3 * (count - 1);
         let given = [i64::MIN, -603, -601, -600, -599, -597, last - 1, last, last + 1, last + 3];
         let wanted = [-600, -597, last];
-        check(&format!("index: 1, operator: InMap, {}", list(-600, count)), &given, &wanted);
+        check(
+            &mut harness,
+            &format!("index: 1, operator: InMap, {}", list(-600, count)),
+            &given,
+            &wanted,
+        );
         let others: Vec<i64> =
             given.iter().copied().filter(|offset| !wanted.contains(offset)).collect();
-        check(&format!("index: 1, operator: NotInMap, {}", list(-600, count)), &given, &others);
+        check(
+            &mut harness,
+            &format!("index: 1, operator: NotInMap, {}", list(-600, count)),
+            &given,
+            &others,
+        );
     }
 }
 
 #[test]
 fn ranges_of_all_sizes_beside_long_lists() {
+    let Some(mut harness) = Harness::new() else { return };
     let mut values: Vec<String> = (0..3000).map(|n| (10 * n).to_string()).collect();
     values.extend(["-9000000000000000000:-5".to_owned(), "31000:8000000000000000000".to_owned()]);
     check(
+        &mut harness,
         &format!("index: 1, operator: InMap, values: {values:?}"),
         &[
             i64::MIN,
@@ -91,6 +102,7 @@ fn ranges_of_all_sizes_beside_long_lists() {
 
 #[test]
 fn conditions_over_arguments() {
+    let Some(mut harness) = Harness::new() else { return };
     let given = [-2, -1, 0, 1, 5, i64::MAX];
     for (condition, wanted) in [
         ("arg0 > 0 && arg1 == 1", &given[3..]),
@@ -103,7 +115,7 @@ fn conditions_over_arguments() {
         ("not(arg0 < 5) && -arg1 == -1 && true", &[5, i64::MAX]),
         ("false || arg0 > 100000000000", &[i64::MAX]),
     ] {
-        check(&format!("operator: CelExpr, values: ['{condition}']"), &given, wanted);
+        check(&mut harness, &format!("operator: CelExpr, values: ['{condition}']"), &given, wanted);
     }
 }
 
@@ -136,22 +148,23 @@ fn harnesses() -> [(bool, Option<Harness>); 2] {
 fn system_calls_by_number_and_list() {
     const GETPRIORITY: (u32, bool) = (140, false);
     const UMASK: (u32, bool) = (95, false);
-    for (filter, wanted) in [
-        ("operator: Equal, values: ['140']", vec![GETPRIORITY]),
-        ("operator: InMap, values: ['list:rare']", vec![GETPRIORITY, UMASK]),
-        ("operator: InMap, values: ['list:other']", vec![]),
-        ("operator: InMap, values: ['list:other', '140']", vec![GETPRIORITY]),
-        // 60 is umask of i386.
-        ("operator: Equal, values: ['0x8000005f', '0x8000003c', '2147483788']", vec![]),
-        ("operator: InRange, values: ['95:95']", vec![UMASK]),
-    ] {
-        for (raw, harness) in harnesses() {
-            let Some(mut harness) = harness else { continue };
+    for (raw, harness) in harnesses() {
+        let Some(mut harness) = harness else { continue };
+        for (filter, wanted) in [
+            ("operator: Equal, values: ['140']", vec![GETPRIORITY]),
+            ("operator: InMap, values: ['list:rare']", vec![GETPRIORITY, UMASK]),
+            ("operator: InMap, values: ['list:other']", vec![]),
+            ("operator: InMap, values: ['list:other', '140']", vec![GETPRIORITY]),
+            // 60 is umask of i386.
+            ("operator: Equal, values: ['0x8000005f', '0x8000003c', '2147483788']", vec![]),
+            ("operator: InRange, values: ['95:95']", vec![UMASK]),
+        ] {
             harness.load(&on_syscalls(raw, filter));
             let seen = own(&mut harness, || {
                 rustix::process::getpriority_process(None).unwrap();
                 harness::umask(0o22);
             });
+            harness.remove("calls");
             assert_eq!(calls(&seen), wanted, "{filter}, raw: {raw}");
         }
     }
@@ -193,13 +206,13 @@ fn system_calls_of_32_bit_programs() {
     let path = format!("/tmp/tested-compat-{}", std::process::id());
     std::fs::write(&path, compat_program()).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    let Some(mut harness) = Harness::new() else { return };
     for (filter, matches) in [
         ("operator: Equal, values: ['0x8000003c']", true),
         ("operator: Equal, values: ['60']", false),
         ("operator: InMap, values: ['list:rare']", true),
         ("operator: InMap, values: ['list:other']", false),
     ] {
-        let Some(mut harness) = Harness::new() else { return };
         harness.load(&on_syscalls(true, filter));
         let mut child = None;
         let seen = harness.everything_during(|| match Command::new(&path).spawn() {
@@ -212,6 +225,7 @@ fn system_calls_of_32_bit_programs() {
         let Some(child) = child else { break };
         let seen: Vec<Observation> =
             seen.into_iter().filter(|seen| seen.process.pid == child).collect();
+        harness.remove("calls");
         let compat: Vec<_> = calls(&seen).into_iter().filter(|(_, compat)| *compat).collect();
         let wanted: &[(u32, bool)] = if matches { &[(60, true)] } else { &[] };
         assert_eq!(compat, wanted, "{filter}");

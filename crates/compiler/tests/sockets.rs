@@ -7,14 +7,13 @@
 mod harness;
 
 use compiler::observed::{End, Observation, Observed, Socket, SocketBuffer};
-use harness::{Harness, policy};
+use harness::{Harness, hook_number, hooks, own_thread, policy};
 use kernel::features::Feature;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-/// What this thread's calls show while `body` runs: tests run at the same time in one process.
+/// What this thread's calls show while `body` runs.
 fn own(harness: &mut Harness, body: impl FnOnce()) -> Vec<Observation> {
-    let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-    harness.during(body).into_iter().filter(|seen| seen.tid == thread).collect()
+    own_thread(harness.during(body))
 }
 
 /// With and without pointers of types that the verifier is told.
@@ -36,8 +35,12 @@ fn connection(to: &str) -> (SocketAddr, SocketAddr) {
     ends
 }
 
-/// A policy on changes of TCP states: `old` and `new` one, and more filters on the socket.
+/// A policy on changes of TCP states to `new`, with a filter on the socket, which still has the old one.
 fn on_state(kind: &str, new: u32, filter: &str) -> String {
+    policy("state", "tracepoints", &on_state_hook(kind, new, filter))
+}
+
+fn on_state_hook(kind: &str, new: u32, filter: &str) -> String {
     let resolve = if kind == "socket" { ", resolve: sk_socket" } else { "" };
     let mut hook = format!(
         "subsystem: sock\nevent: inet_sock_set_state\nraw: true\nargs:\n- {{index: 0, type: {kind}{resolve}}}\n- {{index: 2, type: int}}\nselectors:\n- matchArgs:\n  - {{args: [1], operator: Equal, values: ['{new}']}}\n"
@@ -45,7 +48,7 @@ fn on_state(kind: &str, new: u32, filter: &str) -> String {
     if !filter.is_empty() {
         hook.push_str(&format!("  - {{args: [0], {filter}}}\n"));
     }
-    policy("state", "tracepoints", &hook)
+    hook
 }
 
 /// TCP_FIN_WAIT1, into which the end goes that closes.
@@ -96,25 +99,13 @@ fn what_a_socket_belongs_to_is_captured_as_it() {
     }
 }
 
-/// Whether the closing of a connection to an address matches; `PORT` stands for the listener's.
-fn closing_matches(harness: &mut Harness, to: &str, filter: &str) -> bool {
-    let listener = TcpListener::bind(to).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let number = |by: i32| (i32::from(port) + by).to_string();
-    let filter = filter
-        .replace("PORT-1", &number(-1))
-        .replace("PORT+1", &number(1))
-        .replace("PORT", &number(0));
-    harness.load(&on_state("sock", FIN_WAIT1, &filter));
-    let seen = own(harness, || drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap()));
-    harness.remove("state");
-    !seen.is_empty()
-}
-
 #[test]
 fn sockets_are_filtered() {
-    for mut harness in harnesses() {
-        for (filter, of_ipv4, of_ipv6) in [
+    for (to, is_ipv6) in [("127.0.0.1:0", false), ("[::1]:0", true)] {
+        let listener = TcpListener::bind(to).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let number = |by: i32| (i32::from(port) + by).to_string();
+        let table = [
             ("operator: SAddr, values: ['127.0.0.1/32', '::2']", true, false),
             ("operator: NotSAddr, values: ['127.0.0.1/32', '::2']", false, true),
             ("operator: DAddr, values: ['127.0.0.2', '::/127']", false, true),
@@ -134,10 +125,20 @@ fn sockets_are_filtered() {
             ("operator: NotFamily, values: [AF_INET, AF_UNIX]", false, true),
             ("operator: State, values: [TCP_ESTABLISHED]", true, true),
             ("operator: State, values: [TCP_CLOSE_WAIT, TCP_FIN_WAIT1]", false, false),
-        ] {
-            for (to, expected) in [("127.0.0.1:0", of_ipv4), ("[::1]:0", of_ipv6)] {
-                let found = closing_matches(&mut harness, to, filter);
-                assert_eq!(found, expected, "{filter} of {to}");
+        ];
+        let filters = table.map(|(filter, ..)| {
+            let filter = filter.replace("PORT-1", &number(-1)).replace("PORT+1", &number(1));
+            on_state_hook("sock", FIN_WAIT1, &filter.replace("PORT", &number(0)))
+        });
+        for mut harness in harnesses() {
+            harness.load(&hooks("state", "tracepoints", &filters));
+            let seen = own(&mut harness, || {
+                drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            });
+            let seen: Vec<usize> = seen.iter().map(hook_number).collect();
+            for (index, (filter, of_ipv4, of_ipv6)) in table.iter().enumerate() {
+                let expected = if is_ipv6 { of_ipv6 } else { of_ipv4 };
+                assert_eq!(seen.contains(&index), *expected, "{filter} of {to}");
             }
         }
     }
@@ -167,13 +168,17 @@ fn ipv4_addresses_in_ipv6_sockets_lie_in_networks_of_either_kind() {
 
 /// A policy on packets that are sent, with a filter.
 fn on_packet(filter: &str) -> String {
+    policy("packet", "tracepoints", &on_packet_hook(filter))
+}
+
+fn on_packet_hook(filter: &str) -> String {
     let mut hook =
         "subsystem: net\nevent: net_dev_queue\nraw: true\nargs:\n- {index: 0, type: skb}\n"
             .to_owned();
     if !filter.is_empty() {
         hook.push_str(&format!("selectors:\n- matchArgs:\n  - {{index: 0, {filter}}}\n"));
     }
-    policy("packet", "tracepoints", &hook)
+    hook
 }
 
 /// Sends a datagram of so many bytes to nobody.
@@ -223,28 +228,32 @@ fn packets_are_captured() {
 fn packets_are_filtered() {
     let ipv4: SocketAddr = "127.1.2.3:777".parse().unwrap();
     let ipv6: SocketAddr = "[::1]:777".parse().unwrap();
+    let table = [
+        ("operator: DAddr, values: ['127.1.2.0/24']", true, false),
+        ("operator: DAddr, values: ['127.1.3.0/24', '::1']", false, true),
+        ("operator: NotDAddr, values: ['127.1.2.3']", false, true),
+        ("operator: DPort, values: ['777']", true, true),
+        ("operator: DPort, values: ['776', '778']", false, false),
+        ("operator: DPortPriv", true, true),
+        ("operator: SPort, values: ['777']", false, false),
+        ("operator: Protocol, values: [IPPROTO_UDP]", true, true),
+        ("operator: Protocol, values: [IPPROTO_TCP]", false, false),
+        ("operator: Family, values: [AF_INET6]", false, true),
+    ];
+    let filters = table.map(|(filter, ..)| on_packet_hook(filter));
     for mut harness in harnesses() {
-        for (filter, of_ipv4, of_ipv6) in [
-            ("operator: DAddr, values: ['127.1.2.0/24']", true, false),
-            ("operator: DAddr, values: ['127.1.3.0/24', '::1']", false, true),
-            ("operator: NotDAddr, values: ['127.1.2.3']", false, true),
-            ("operator: DPort, values: ['777']", true, true),
-            ("operator: DPort, values: ['776', '778']", false, false),
-            ("operator: DPortPriv", true, true),
-            ("operator: SPort, values: ['777']", false, false),
-            ("operator: Protocol, values: [IPPROTO_UDP]", true, true),
-            ("operator: Protocol, values: [IPPROTO_TCP]", false, false),
-            ("operator: Family, values: [AF_INET6]", false, true),
-        ] {
-            harness.load(&on_packet(filter));
-            for (to, expected) in [(ipv4, of_ipv4), (ipv6, of_ipv6)] {
-                let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-                let from = UdpSocket::bind((any, 0)).unwrap();
-                let seen = packets(&own(&mut harness, || datagram(&from, to, 1)));
-                let sent = seen.iter().any(|packet| packet.destination.port == 777);
-                assert_eq!(sent, expected, "{filter} of {to}: {seen:?}");
+        harness.load(&hooks("packet", "tracepoints", &filters));
+        for to in [ipv4, ipv6] {
+            let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+            let from = UdpSocket::bind((any, 0)).unwrap();
+            let mut seen = own(&mut harness, || datagram(&from, to, 1));
+            // What is sent, not the answer that nobody is there.
+            seen.retain(|seen| packets(std::slice::from_ref(seen))[0].destination.port == 777);
+            let seen: Vec<usize> = seen.iter().map(hook_number).collect();
+            for (index, (filter, of_ipv4, of_ipv6)) in table.iter().enumerate() {
+                let expected = if to.is_ipv4() { of_ipv4 } else { of_ipv6 };
+                assert_eq!(seen.contains(&index), *expected, "{filter} of {to}");
             }
-            harness.remove("packet");
         }
     }
 }

@@ -50,13 +50,19 @@ mod ipv6 {
     pub(super) const FRAGMENT_OFFSET: i32 = 0xfff8;
 
     /// Headers between the IPv6 header and the transport's: IPPROTO_*.
-    pub(super) const HOP_BY_HOP: i32 = 0;
-    pub(super) const ROUTING: i32 = 43;
+    const HOP_BY_HOP: i32 = 0;
+    const ROUTING: i32 = 43;
     pub(super) const FRAGMENT: i32 = 44;
     pub(super) const AUTHENTICATION: i32 = 51;
-    pub(super) const DESTINATION_OPTIONS: i32 = 60;
-    /// How many of them are skipped: more than any stack sends.
-    pub(super) const EXTENSIONS_MAX: i32 = 8;
+    const DESTINATION_OPTIONS: i32 = 60;
+    /// All of them, as bits.
+    pub(super) const EXTENSIONS: i64 = 1 << HOP_BY_HOP
+        | 1 << ROUTING
+        | 1 << FRAGMENT
+        | 1 << AUTHENTICATION
+        | 1 << DESTINATION_OPTIONS;
+    /// How many of them are skipped: one of each.
+    pub(super) const EXTENSIONS_MAX: u32 = 5;
 }
 
 /// Transports whose header begins with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite.
@@ -74,6 +80,8 @@ pub(crate) struct Packet {
     network: Value,
     /// Where the linear part ends.
     tail: Value,
+    /// Its transport, once it was looked for.
+    transport: Option<Transport>,
 }
 
 /// A packet's transport.
@@ -92,7 +100,10 @@ impl Kind for Buffer {
     fn capture(&self, e: &mut Emitter<'_>, capture: &Capture<'_>) -> Result<Value, Error> {
         let Capture { loaded, to, fault, .. } = *capture;
         let packet = e.packet(loaded, fault)?;
+        let transport = e.transport(packet);
+        let packet = Packet { transport: Some(transport), ..packet };
         e.b.store(Size::U32, to, at::FAMILY, packet.family);
+        e.b.store(Size::U32, to, at::PROTOCOL, transport.protocol);
         for (at, member) in [
             (at::HASH, "hash"),
             (at::LENGTH, "len"),
@@ -102,12 +113,6 @@ impl Kind for Buffer {
             let value = e.read.get(&mut e.b, packet.buffer, "sk_buff", member)?;
             e.b.store(Size::U32, to, at, value);
         }
-        e.b.store(Size::U32, to, at::PROTOCOL, 0);
-        let known = e.b.create_block();
-        let protocol = e.packet_protocol(packet, known);
-        e.b.store(Size::U32, to, at::PROTOCOL, protocol);
-        e.b.jump(known, &[]);
-        e.b.switch_to(known);
         let ends = e.b.add(to, i32::from(at::ENDS));
         e.store_ends(Object::Packet(packet), &[Side::Source, Side::Destination], ends, fault)?;
         e.security_path(packet.buffer, to)?;
@@ -159,7 +164,7 @@ impl Emitter<'_> {
         }
         self.b.jump(done, &[unspecified]);
         self.b.switch_to(done);
-        Ok(Packet { buffer, family, head, network, tail })
+        Ok(Packet { buffer, family, head, network, tail, transport: None })
     }
 
     /// A number in the network header, as in memory.
@@ -170,7 +175,8 @@ impl Emitter<'_> {
 
     /// Protocol of the transport, IPPROTO_*. Goes to `none` where the packet is not IP.
     pub(crate) fn packet_protocol(&mut self, packet: Packet, none: Block) -> Value {
-        self.transport(packet, none).protocol
+        self.require(Cond::Ne, packet.family, 0, none);
+        self.transport(packet).protocol
     }
 
     /// As in memory.
@@ -193,14 +199,18 @@ impl Emitter<'_> {
 
     /// The port in host order. Goes to `none` where the packet has none.
     pub(super) fn packet_port(&mut self, packet: Packet, side: Side, none: Block) -> Value {
-        let Transport { protocol, offset } = self.transport(packet, none);
+        let found = match packet.transport {
+            Some(found) => found,
+            None => self.transport(packet),
+        };
+        let Transport { protocol, offset } = found;
+        self.require(Cond::Ne, offset, 0, none);
         let known = self.b.create_block();
         for with_ports in WITH_PORTS {
             self.unless(Cond::Eq, protocol, with_ports, known);
         }
         self.b.jump(none, &[]);
         self.b.switch_to(known);
-        self.require(Cond::Ne, offset, 0, none);
         let end = self.b.add(offset, 4);
         self.require(Cond::Ule, end, packet.tail, none);
         let header = self.b.add(packet.head, offset);
@@ -209,14 +219,15 @@ impl Emitter<'_> {
         self.b.to_be(port, Size::U16)
     }
 
-    /// Finds the transport. Goes to `none` where the packet is not IP.
-    fn transport(&mut self, packet: Packet, none: Block) -> Transport {
+    /// Finds the transport: protocol and offset 0 where the packet is not IP.
+    fn transport(&mut self, packet: Packet) -> Transport {
         let (four, six, found) =
             (self.b.create_block(), self.b.create_block(), self.b.create_block());
         let protocol = self.b.append_param(found);
         let offset = self.b.append_param(found);
+        let zero = self.b.iconst(0);
         self.unless(Cond::Eq, packet.family, INET, four);
-        self.b.brif(Cond::Eq, packet.family, INET6, six, none);
+        self.b.branch(Cond::Eq, packet.family, INET6, six, &[], found, &[zero, zero]);
 
         self.b.switch_to(four);
         let next = self.packet_field(packet, ipv4::PROTOCOL, Size::U8);
@@ -227,79 +238,61 @@ impl Emitter<'_> {
         let fragment = self.packet_field(packet, ipv4::FRAGMENT, Size::U16);
         let fragment = self.b.to_be(fragment, Size::U16);
         let fragment = self.b.and(fragment, ipv4::FRAGMENT_OFFSET);
-        let zero = self.b.iconst(0);
         self.b.branch(Cond::Eq, fragment, 0, found, &[next, start], found, &[next, zero]);
 
         self.b.switch_to(six);
-        self.extensions(packet, found);
+        let next = self.packet_field(packet, ipv6::NEXT_HEADER, Size::U8);
+        let start = self.b.add(packet.network, ipv6::SIZE);
+        let mut at = Transport { protocol: next, offset: start };
+        for _ in 0..ipv6::EXTENSIONS_MAX {
+            at = self.skip_extension(packet, at, found);
+        }
+        self.b.jump(found, &[at.protocol, at.offset]);
         self.b.switch_to(found);
         Transport { protocol, offset }
     }
 
-    /// Skips IPv6 extension headers; goes to `found` with protocol and offset of what follows.
-    fn extensions(&mut self, packet: Packet, found: Block) {
-        let [at, next, count] = [(); 3].map(|()| self.b.var());
-        let first = self.packet_field(packet, ipv6::NEXT_HEADER, Size::U8);
-        let start = self.b.add(packet.network, ipv6::SIZE);
-        let zero = self.b.iconst(0);
-        for (var, value) in [(at, start), (next, first), (count, zero)] {
-            self.b.def(var, value);
-        }
-        let [head, skip, options, authentication, fragment] =
-            [(); 5].map(|()| self.b.create_block());
-        let size = self.b.append_param(skip);
-        self.b.jump(head, &[]);
-
-        self.b.switch_to(head);
-        let protocol = self.b.get(next);
-        let offset = self.b.get(at);
-        let counted = self.b.get(count);
-        let last = self.b.create_block();
-        self.unless(Cond::Uge, counted, ipv6::EXTENSIONS_MAX, last);
+    /// Skips an IPv6 extension header. Goes to `found` with protocol and offset where there is none.
+    fn skip_extension(&mut self, packet: Packet, at: Transport, found: Block) -> Transport {
+        let Transport { protocol, offset } = at;
+        let extension = self.b.create_block();
+        // Each is below 64, so that one number has a bit for each.
+        self.b.branch(Cond::Ugt, protocol, 63, found, &[protocol, offset], extension, &[]);
+        self.b.switch_to(extension);
+        let bit = self.b.iconst(1);
+        let bit = self.b.shl(bit, protocol);
+        let known = self.b.iconst(ipv6::EXTENSIONS);
+        let is_known = self.b.and(bit, known);
+        let there = self.b.create_block();
+        self.b.branch(Cond::Eq, is_known, 0, found, &[protocol, offset], there, &[]);
+        self.b.switch_to(there);
         // What is not in the linear part cannot be skipped.
         let end = self.b.add(offset, 8);
-        self.unless(Cond::Ugt, end, packet.tail, last);
-        for extension in [ipv6::HOP_BY_HOP, ipv6::ROUTING, ipv6::DESTINATION_OPTIONS] {
-            self.unless(Cond::Eq, protocol, extension, options);
-        }
-        self.unless(Cond::Eq, protocol, ipv6::AUTHENTICATION, authentication);
-        self.b.brif(Cond::Eq, protocol, ipv6::FRAGMENT, fragment, last);
-        self.b.switch_to(last);
-        self.b.jump(found, &[protocol, offset]);
-
-        let byte = |e: &mut Self, at: u32, size| {
-            let header = e.b.add(packet.head, offset);
-            e.read.probe(&mut e.b, header, at, size)
-        };
-        // Length in units of 8 bytes, not counting the first one.
-        self.b.switch_to(options);
-        let units = byte(self, 1, Size::U8);
-        let units = self.b.add(units, 1);
-        let bytes = self.b.shl(units, 3);
-        self.b.jump(skip, &[bytes]);
-        // Length in units of 4 bytes, not counting the first two.
-        self.b.switch_to(authentication);
-        let units = byte(self, 1, Size::U8);
-        let units = self.b.add(units, 2);
-        let bytes = self.b.shl(units, 2);
-        self.b.jump(skip, &[bytes]);
+        let whole = self.b.create_block();
+        self.b.branch(Cond::Ugt, end, packet.tail, found, &[protocol, offset], whole, &[]);
+        self.b.switch_to(whole);
+        let header = self.b.add(packet.head, offset);
+        let next = self.read.probe(&mut self.b, header, 0, Size::U8);
+        let units = self.read.probe(&mut self.b, header, 1, Size::U8);
+        // In units of 8 bytes, not counting the first one; in units of 4, not counting the first two.
+        let options = self.b.add(units, 1);
+        let options = self.b.shl(options, 3);
+        let words = self.b.add(units, 2);
+        let words = self.b.shl(words, 2);
+        let (fragment, other, skip) =
+            (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let size = self.b.append_param(skip);
+        self.b.brif(Cond::Eq, protocol, ipv6::FRAGMENT, fragment, other);
+        self.b.switch_to(other);
+        self.b.branch(Cond::Eq, protocol, ipv6::AUTHENTICATION, skip, &[words], skip, &[options]);
         self.b.switch_to(fragment);
-        let place = byte(self, 2, Size::U16);
+        let place = self.read.probe(&mut self.b, header, 2, Size::U16);
         let place = self.b.to_be(place, Size::U16);
         let place = self.b.and(place, ipv6::FRAGMENT_OFFSET);
-        let inner = byte(self, 0, Size::U8);
-        let zero = self.b.iconst(0);
-        let eight = self.b.iconst(8);
-        self.b.branch(Cond::Eq, place, 0, skip, &[eight], found, &[inner, zero]);
-
+        let (zero, eight) = (self.b.iconst(0), self.b.iconst(8));
+        self.b.branch(Cond::Eq, place, 0, skip, &[eight], found, &[next, zero]);
         self.b.switch_to(skip);
-        let inner = byte(self, 0, Size::U8);
-        let offset = self.b.add(offset, size);
-        let counted = self.b.add(counted, 1);
-        for (var, value) in [(at, offset), (next, inner), (count, counted)] {
-            self.b.def(var, value);
-        }
-        self.b.jump(head, &[]);
+        Transport { protocol: next, offset: self.b.add(offset, size) }
     }
 
     /// `skb_sec_path()`: an extension of the buffer, if its bit is set; offsets of extensions are in

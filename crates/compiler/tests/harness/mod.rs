@@ -161,17 +161,41 @@ impl Harness {
     }
 }
 
-/// A policy with one hook on a kprobe section; `hook` is YAML, indented by nothing.
+/// A policy with one hook in a section; `hook` is YAML, indented by nothing.
 pub(crate) fn policy(name: &str, section: &str, hook: &str) -> String {
+    hooks(name, section, [hook])
+}
+
+/// A policy with several hooks in a section.
+pub(crate) fn hooks<H: AsRef<str>>(
+    name: &str,
+    section: &str,
+    hooks: impl IntoIterator<Item = H>,
+) -> String {
     let mut text = format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  {section}:\n"
     );
-    for (index, line) in hook.trim_matches('\n').lines().enumerate() {
-        text.push_str(if index == 0 { "  - " } else { "    " });
-        text.push_str(line);
-        text.push('\n');
+    for hook in hooks {
+        for (index, line) in hook.as_ref().trim_matches('\n').lines().enumerate() {
+            text.push_str(if index == 0 { "  - " } else { "    " });
+            text.push_str(line);
+            text.push('\n');
+        }
     }
     text
+}
+
+/// Which hook of its section saw it, from 0.
+pub(crate) fn hook_number(seen: &Observation) -> usize {
+    let path = &seen.hook.place.path;
+    let number = path.rsplit_once('[').and_then(|(_, number)| number.strip_suffix(']'));
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{path}"))
+}
+
+/// What was observed in this thread: tests run at the same time in one process.
+pub(crate) fn own_thread(seen: Vec<Observation>) -> Vec<Observation> {
+    let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+    seen.into_iter().filter(|seen| seen.tid == thread).collect()
 }
 
 /// A policy that sees umask(2) with `mask`, in processes that `filter` (a part of a selector) is about.
