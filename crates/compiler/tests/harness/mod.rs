@@ -9,7 +9,7 @@ use compiler::observed::Observation;
 use compiler::plan::Plan;
 use compiler::policies::Policies;
 use compiler::{Decoder, Machine};
-use kernel::btf::{Btf, KERNEL_BTF};
+use kernel::btf::{Btf, BtfError, KERNEL_BTF};
 use kernel::features::{Feature, Features, Probe};
 use kernel::ringbuf::{RingBuffer, RingSet};
 use policy::{CheckedPolicy, PolicyKey};
@@ -17,8 +17,17 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+/// The running kernel's types, read once for all tests of an executable.
+static BTF: OnceLock<Result<Arc<Btf>, BtfError>> = OnceLock::new();
+/// What it can do, probed once.
+static MACHINE: OnceLock<Arc<Machine>> = OnceLock::new();
+
+fn running(btf: Arc<Btf>) -> Arc<Machine> {
+    MACHINE.get_or_init(|| Arc::new(Machine::running(btf))).clone()
+}
 
 /// Base programs, policies and the ring of what they observe.
 pub(crate) struct Harness {
@@ -32,24 +41,23 @@ pub(crate) struct Harness {
 impl Harness {
     /// `None`, with a word on stderr: it cannot be done here.
     pub(crate) fn new() -> Option<Self> {
-        Self::on(Machine::running)
+        Self::on(|btf| running(btf.clone()))
     }
 
     /// The same, for policies that are compiled as for a kernel without `feature`.
     pub(crate) fn lacking(feature: Feature) -> Option<Self> {
         Self::on(|btf| {
-            let mut machine = Machine::running(btf);
-            let mut target = machine.features.record();
+            let mut target = running(btf.clone()).features.record();
             let no = Probe::No { why: "not wanted".to_owned() };
             target.answers.insert(feature.name().to_owned(), no);
-            machine.features = Features::recorded(target);
-            machine
+            let features = Features::recorded(target);
+            Arc::new(Machine { features, ..Machine::running(btf.clone()) })
         })
     }
 
-    fn on(machine: impl FnOnce(Arc<Btf>) -> Machine) -> Option<Self> {
-        let btf = match Btf::from_file(KERNEL_BTF) {
-            Ok(btf) => Arc::new(btf),
+    fn on(machine: impl FnOnce(&Arc<Btf>) -> Arc<Machine>) -> Option<Self> {
+        let btf = match BTF.get_or_init(|| Btf::from_file(KERNEL_BTF).map(Arc::new)) {
+            Ok(btf) => btf.clone(),
             Err(error) => {
                 eprintln!("skipped: {error}");
                 return None;
@@ -70,7 +78,7 @@ impl Harness {
             Err(error) => panic!("{error}\n{error:?}"),
         };
         base.attach().unwrap();
-        let machine = Arc::new(machine(btf));
+        let machine = machine(&btf);
         let policies = Policies::new(machine.clone(), &base).unwrap();
         let decoder = policies.decoder();
         let ring = RingBuffer::new(base.observation_ring().try_clone().unwrap()).unwrap();
