@@ -17,6 +17,8 @@ use ebpf::{AtomicOp, Cond, FuncId, Function, FunctionBuilder, Size, Value};
 pub(crate) const AREAS: u32 = 4;
 /// Longest text or path, without NUL.
 pub(crate) const TEXT_MAX: i32 = 4096;
+/// Bounds where in a text something starts.
+pub(crate) const PLACE_MASK: i32 = TEXT_MAX - 1;
 /// Bounds where in the record an item starts: multiples of 8.
 pub(crate) const ITEM_MASK: i32 = 0x3ff8;
 /// Where the record is.
@@ -34,6 +36,8 @@ pub(crate) const SIZE: i32 = WALK + walk::STATE_SIZE;
 
 // A value of a per-CPU map can have 32 KiB at most (PCPU_MIN_UNIT_SIZE).
 const _: () = assert!(SIZE <= 32768 && PATH % 8 == 0 && WALK % 8 == 0);
+// Behind any place in any text there is room for the longest value.
+const _: () = assert!(RECORD + ITEM_MASK + 16 + PLACE_MASK + TEXT_MAX + 8 <= SIZE);
 
 /// The function that takes an area: gives its number, or [`AREAS`] when all are taken.
 pub(crate) fn acquire(maps: &map::Maps) -> Result<Function, Error> {

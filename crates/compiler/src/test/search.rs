@@ -4,9 +4,8 @@
 use super::text::word;
 use crate::Error;
 use crate::emit::record::Bytes;
-use crate::emit::scratch::TEXT_MAX;
+use crate::emit::scratch::{PLACE_MASK, TEXT_MAX};
 use crate::emit::{Emitter, Targets};
-use crate::flow::return_if;
 use crate::helper;
 use ebpf::{AluOp, Cond, Function, FunctionBuilder, Operand, Size, Value};
 
@@ -65,8 +64,8 @@ fn step(values: &[Vec<u8>], ignoring_case: bool) -> Result<Function, Error> {
     let state = b.param(1);
     let start = b.load(Size::U64, state, at::START);
     let length = b.load(Size::U64, state, at::LENGTH);
-    return_if(&mut b, Cond::Ugt, place, TEXT_MAX, 1); // cannot be; the verifier asks
     let rest = b.sub(length, place);
+    let place = b.and(place, PLACE_MASK);
     let here = b.add(start, place);
     let head = b.load(Size::U64, here, 0);
     let head = if ignoring_case { lower(&mut b, head) } else { head };
@@ -87,9 +86,6 @@ fn step(values: &[Vec<u8>], ignoring_case: bool) -> Result<Function, Error> {
         let first = operand(&mut b, u64::from_ne_bytes(first));
         go_on(&mut b, Cond::Eq, found, first, next);
         go_on(&mut b, Cond::Uge, rest, Operand::Imm(value.len() as i32), next);
-        // Cannot be more; the verifier asks.
-        go_on(&mut b, Cond::Ule, place, Operand::Imm(TEXT_MAX - value.len() as i32), next);
-        let here = b.add(start, place);
         let mut at = used;
         while let Some((size, expected)) = word(value, at) {
             let found = b.load(size, here, at as i16);

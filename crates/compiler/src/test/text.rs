@@ -2,11 +2,14 @@
 //!
 //! Values are compared eight bytes at a time. Those of one length are found by halving on one word
 //! after the other, so a long list costs a text a few comparisons more, not one per value.
+//!
+//! Places in a text are bounded by a mask and not by a comparison with its length, so that the
+//! verifier need not tell texts of different lengths apart behind a test.
 
 use super::search;
 use crate::Error;
 use crate::emit::record::{Bytes, Position};
-use crate::emit::scratch::TEXT_MAX;
+use crate::emit::scratch::{PLACE_MASK, TEXT_MAX};
 use crate::emit::{Emitter, Targets};
 use crate::plan::Input;
 use ebpf::{Block, Cond, Operand, Size, Value};
@@ -44,7 +47,8 @@ pub(crate) fn compare(
             for (length, values) in by_length(&shortest(values, |value, of| value.starts_with(of)))
             {
                 let next = e.b.create_block();
-                e.require(Cond::Uge, text.length, length as i32, next);
+                // The others are longer still.
+                e.require(Cond::Uge, text.length, length as i32, to.no);
                 words(e, text.start, &values, 0, to.yes, next);
                 e.b.switch_to(next);
             }
@@ -53,10 +57,9 @@ pub(crate) fn compare(
         Comparison::Postfix(values) => {
             for (length, values) in by_length(&shortest(values, |value, of| value.ends_with(of))) {
                 let next = e.b.create_block();
-                e.require(Cond::Uge, text.length, length as i32, next);
+                e.require(Cond::Uge, text.length, length as i32, to.no);
                 let from = e.b.sub(text.length, length as i32);
-                // Cannot be more; the verifier asks.
-                e.require(Cond::Ule, from, TEXT_MAX - length as i32, next);
+                let from = e.b.and(from, PLACE_MASK);
                 let start = e.b.add(text.start, from);
                 words(e, start, &values, 0, to.yes, next);
                 e.b.switch_to(next);
