@@ -44,10 +44,13 @@ impl Harness {
         Self::on(|btf| running(btf.clone()))
     }
 
-    /// The same, for policies that are compiled as for a kernel without `feature`.
+    /// The same, for policies that are compiled as for a kernel without `feature`; `None` also where
+    /// the kernel has none.
     pub(crate) fn lacking(feature: Feature) -> Option<Self> {
+        let harness = Self::with(feature)?;
+        let mut target = harness.machine.features.record();
+        drop(harness);
         Self::on(|btf| {
-            let mut target = running(btf.clone()).features.record();
             let no = Probe::No { why: "not wanted".to_owned() };
             target.answers.insert(feature.name().to_owned(), no);
             let features = Features::recorded(target);
