@@ -2,6 +2,7 @@
 
 use super::planner::Planner;
 use kernel::btf::Kind;
+use kernel::syscalls::Abi;
 use policy::checked::{Function, Hook, List, Members, Place, SyscallAbi, SyscallName};
 
 /// What becomes of a hook whose function does not exist.
@@ -47,6 +48,26 @@ impl Planner<'_> {
             }
             Members::AllSyscalls => self.all_syscalls(hook, list),
             Members::Matching(pattern) => self.matching(hook, list, pattern),
+        }
+    }
+
+    /// Says which system calls of a list that filters ask about do not exist. Those of other machines
+    /// are never made here, which is as the policy wants it.
+    pub(super) fn calls_exist(&mut self, name: &str) {
+        let Some(list) = self.policy.list(name) else { return };
+        let (Members::Syscalls(calls), Some(own)) = (&list.members, self.machine.abi()) else {
+            return;
+        };
+        let missing = Missing::of(list.validated);
+        for call in calls {
+            let abi = call.abi.map_or(own, abi);
+            if abi.number(&call.name).is_none() {
+                let hint = policy::did_you_mean(&call.name, abi.iter().map(|(_, name)| name))
+                    .map(|near| format!(": did you mean `sys_{near}`?"));
+                let message =
+                    format!("{abi} has no call `sys_{}`{}", call.name, hint.unwrap_or_default());
+                self.missing(&list.place, missing, message);
+            }
         }
     }
 
@@ -100,6 +121,16 @@ impl Planner<'_> {
     fn described(&self) -> Vec<String> {
         let btf = &self.machine.btf;
         btf.of_kind(Kind::Func).map(|id| btf.name(id).to_owned()).collect()
+    }
+}
+
+/// The ABI of that name.
+pub(crate) fn abi(written: SyscallAbi) -> Abi {
+    match written {
+        SyscallAbi::X64 => Abi::X64,
+        SyscallAbi::I386 => Abi::I386,
+        SyscallAbi::Arm64 => Abi::Arm64,
+        SyscallAbi::Arm32 => Abi::Arm32,
     }
 }
 

@@ -20,6 +20,8 @@ mod tests;
 mod text;
 mod tracepoint;
 
+pub(crate) use list::abi;
+
 use kernel::btf::{Hop, TypeId};
 use kernel::tracefs::Location;
 use policy::Problem;

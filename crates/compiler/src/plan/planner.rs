@@ -5,8 +5,8 @@ use super::{Attachment, EventKind, HookPlan, Input, Plan};
 use crate::Machine;
 use kernel::kallsyms::Kallsyms;
 use policy::checked::{
-    Action, Call, CheckedPolicy, Filter, FilterTest, Function, Hook, Place, Selector, Subject,
-    Target, ValueKind,
+    Action, Call, CheckedPolicy, Comparison, Filter, FilterTest, Function, Hook, Place, Selector,
+    Subject, Target, Test, ValueKind,
 };
 use policy::document::TypeName;
 use policy::{Problem, Problems};
@@ -198,6 +198,13 @@ impl Planner<'_> {
                 self.error(&filter.place, message);
             }
             FilterTest::Known(_) => {}
+        }
+        if let FilterTest::Known(Test { comparison: Comparison::Syscalls { lists, .. }, .. }) =
+            &filter.test
+        {
+            for name in lists {
+                self.calls_exist(name);
+            }
         }
     }
 }

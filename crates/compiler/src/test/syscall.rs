@@ -6,11 +6,10 @@
 
 use super::ranges;
 use crate::emit::{Emitter, Targets};
-use crate::plan::Input;
+use crate::plan::{Input, abi};
 use crate::value::syscall::COMPAT;
 use crate::{Error, Machine};
-use kernel::syscalls::Abi;
-use policy::checked::{List, Members, SyscallAbi};
+use policy::checked::{List, Members};
 use std::ops::RangeInclusive;
 
 /// Tests whether a system call is one of these numbers or in one of these lists.
@@ -56,13 +55,4 @@ fn members(list: &List, machine: &Machine) -> impl Iterator<Item = u32> {
         _ => Vec::new(),
     };
     numbers.into_iter()
-}
-
-fn abi(written: SyscallAbi) -> Abi {
-    match written {
-        SyscallAbi::X64 => Abi::X64,
-        SyscallAbi::I386 => Abi::I386,
-        SyscallAbi::Arm64 => Abi::Arm64,
-        SyscallAbi::Arm32 => Abi::Arm32,
-    }
 }

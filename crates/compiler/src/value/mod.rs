@@ -101,3 +101,52 @@ pub(crate) mod bytes {
         array(bytes, at).map(u64::from_ne_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Source;
+    use policy::CheckedPolicy;
+    use policy::checked::ValueKind;
+
+    /// An input of a type; what else it is does not matter to decoding.
+    fn input(kind: TypeName) -> Input {
+        let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\nspec:\n  kprobes: [{call: f, syscall: false}]\n";
+        let place = CheckedPolicy::read("p", text).unwrap().hooks[0].place.clone();
+        Input {
+            place,
+            kind,
+            label: String::new(),
+            source: Source::CurrentTask,
+            resolve: String::new(),
+            hops: Vec::new(),
+            length: None,
+            return_copy: false,
+            max_data: false,
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_does_not_read_as_a_value() {
+        for kind in TypeName::ALL.iter().copied() {
+            let Some(value) = of(kind) else { continue };
+            let input = input(kind);
+            let whole = [0; 256];
+            assert!(value.decode(&whole, &input).is_some(), "{kind}");
+            let text = kind.kind() == ValueKind::Text && kind != TypeName::CharBuf;
+            assert_eq!(value.decode(&[], &input).is_some(), text, "{kind}");
+            for length in 0..whole.len() {
+                // None of them panics.
+                let _ = value.decode(&whole[..length], &input);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_too_large_for_their_field_are_refused() {
+        let whole = [0xff; 256];
+        for kind in [TypeName::Sock, TypeName::Skb, TypeName::Sockaddr, TypeName::Syscall64] {
+            assert_eq!(of(kind).unwrap().decode(&whole, &input(kind)), None, "{kind}");
+        }
+    }
+}
