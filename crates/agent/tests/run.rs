@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 use agent::config::{self, Request};
 use agent::hub::Hub;
 use agent::lifecycle::privileges;
-use agent::policies::{Added, LoadError, Loader, Measures};
+use agent::policies::{Added, LoadError, Loader, Measures, Named};
 use agent::source::{Inspect, Source};
 use api::tetragon::get_events_response::Event;
 use api::tetragon::{DumpProcessCacheReqArgs, ProcessExec, ProcessInternal};
-use policy::{CheckedPolicy, PolicyKey};
+use policy::PolicyKey;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Names the child's directory.
@@ -92,8 +92,10 @@ impl Inspect for Nothing {
 
 /// Takes every policy and does nothing with it.
 impl Loader for Nothing {
-    fn add(&mut self, _: &PolicyKey, policy: &Arc<CheckedPolicy>) -> Result<Added, LoadError> {
-        Ok(Added { hooks: vec![1; policy.hooks.len()], notes: Vec::new() })
+    fn add(&mut self, policies: &[Named]) -> Vec<Result<Added, LoadError>> {
+        let added =
+            |(_, policy): &Named| Added { hooks: vec![1; policy.hooks.len()], notes: Vec::new() };
+        policies.iter().map(added).map(Ok).collect()
     }
 
     fn remove(&mut self, _: &PolicyKey) -> Result<(), LoadError> {

@@ -29,6 +29,15 @@ pub struct Outcome {
     pub failed: usize,
 }
 
+impl Outcome {
+    fn fail(&mut self, file: &str, error: &str) {
+        self.failed += 1;
+        tracing::error!(file, "the policy is not loaded");
+        // One line for each problem, as they were made.
+        error.lines().for_each(|line| tracing::error!("{line}"));
+    }
+}
+
 /// Loads the policies of the directory, then that of the file.
 ///
 /// # Errors
@@ -36,19 +45,19 @@ pub struct Outcome {
 pub fn load(store: &Store, files: &PolicyFiles) -> Result<Outcome, DirError> {
     let mut outcome = Outcome::default();
     let dir = files.dir.as_deref().map(listed).transpose()?.unwrap_or_default();
+    let mut texts = Vec::new();
     for path in dir.iter().chain(&files.file) {
         let file = path.display().to_string();
-        let added = read(path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| store.add(STATIC, &file, &text).map_err(|error| error.to_string()));
+        match read(path) {
+            Ok(text) => texts.push((file, text)),
+            Err(error) => outcome.fail(&file, &error),
+        }
+    }
+    // Together: where they hook the same places, that is much faster than one by one.
+    for ((file, _), added) in texts.iter().zip(store.add_all(STATIC, &texts)) {
         match added {
             Ok(_) => outcome.loaded += 1,
-            Err(error) => {
-                outcome.failed += 1;
-                tracing::error!(file, "the policy is not loaded");
-                // One line for each problem, as they were made.
-                error.lines().for_each(|line| tracing::error!("{line}"));
-            }
+            Err(error) => outcome.fail(file, &error.to_string()),
         }
     }
     Ok(outcome)

@@ -7,12 +7,10 @@ use policy::{CheckedPolicy, Policy, PolicyKey, Problem, Problems};
 
 /// Puts policies in force and takes them out of it.
 pub trait Loader: Send {
-    /// Puts a policy in force, all its hooks or none; in the place of the one of the same key, if there
-    /// is one, without a gap.
-    ///
-    /// # Errors
-    /// What was in force stays so.
-    fn add(&mut self, key: &PolicyKey, policy: &Arc<CheckedPolicy>) -> Result<Added, LoadError>;
+    /// Puts policies in force, of each all hooks or none; in the place of the one of the same key, if
+    /// there is one, without a gap. One result for each, in their order: where it is an error, what was
+    /// in force stays so.
+    fn add(&mut self, policies: &[Named]) -> Vec<Result<Added, LoadError>>;
 
     /// Takes a policy out of force; one that is not in force is left alone.
     ///
@@ -26,6 +24,9 @@ pub trait Loader: Send {
     /// Takes all policies out of force.
     fn close(&mut self);
 }
+
+/// A policy and its key.
+pub type Named = (PolicyKey, Arc<CheckedPolicy>);
 
 /// A policy was put in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,7 +16,7 @@ mod store;
 #[cfg(test)]
 pub(crate) mod store_tests;
 
-pub use loader::{Added, LoadError, Loader, Measures};
+pub use loader::{Added, LoadError, Loader, Measures, Named};
 pub use store::{AddError, DeleteError, Store};
 
 /// Where policy files are looked for unless `--tracing-policy-dir` says otherwise. It need not exist.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::tetragon::TracingPolicyStatus;
 use policy::{CheckedPolicy, PolicyKey, Problems};
 
-use super::loader::{LoadError, Loader, Measures};
+use super::loader::{Added, LoadError, Loader, Measures, Named};
 use super::status::{Shown, State};
 use super::{STATIC, effects};
 
@@ -88,8 +88,6 @@ struct Entries {
 struct Entry {
     id: u64,
     policy: Arc<CheckedPolicy>,
-    /// Name of the text it came from.
-    file: String,
     state: State,
 }
 
@@ -112,85 +110,106 @@ impl Store {
     /// # Errors
     /// Nothing of it is in force. If it was read but not loaded, it is in the list, with the reason.
     pub fn add(&self, domain: &str, file: &str, text: &str) -> Result<PolicyKey, AddError> {
+        let mut results = self.add_all(domain, &[(file.to_owned(), text.to_owned())]);
+        results.pop().unwrap_or_else(|| Err(AddError::Load(internal())))
+    }
+
+    /// The same for many policies, by name and text. Those that can be put in force are, at one instant.
+    /// One result for each, in their order.
+    pub fn add_all(
+        &self,
+        domain: &str,
+        texts: &[(String, String)],
+    ) -> Vec<Result<PolicyKey, AddError>> {
+        let entered: Vec<Result<Named, AddError>> =
+            texts.iter().map(|(file, text)| self.enter(domain, file, text)).collect();
+        let wanted: Vec<Named> = entered.iter().flatten().cloned().collect();
+        let mut loaded = self.load(&wanted).into_iter();
+        entered
+            .into_iter()
+            .map(|entered| {
+                let (key, policy) = entered?;
+                let loaded = loaded.next().unwrap_or_else(|| Err(internal()));
+                self.settle(key, &policy, loaded)
+            })
+            .collect()
+    }
+
+    /// Reads a policy and puts it into the list, if its key is free.
+    fn enter(&self, domain: &str, file: &str, text: &str) -> Result<Named, AddError> {
         if domain == RESERVED {
             return Err(AddError::Domain);
         }
         let read = || CheckedPolicy::read(file, text).map_err(LoadError::Refused);
         let policy = Arc::new(contained(read).map_err(AddError::from)?);
         let key = policy.key(domain);
-        self.enter(&key, file, &policy)?;
-        let loaded = self.load(&key, file, &policy);
         let mut entries = self.entries();
-        let Some(entry) = entries.list.get_mut(&key) else { return Ok(key) };
+        let present = entries.list.get(&key).filter(|e| !matches!(e.state, State::LoadError(_)));
+        if let Some(present) = present {
+            return Err(AddError::Exists { key, file: present.policy.file.clone() });
+        }
+        entries.last_id += 1;
+        let entry =
+            Entry { id: entries.last_id, policy: Arc::clone(&policy), state: State::Loading };
+        entries.list.insert(key.clone(), entry);
+        Ok((key, policy))
+    }
+
+    /// Puts policies in force, all that can be at one instant.
+    fn load(&self, policies: &[Named]) -> Vec<Result<Added, LoadError>> {
+        let refused: Vec<Option<LoadError>> =
+            policies.iter().map(|(_, policy)| refusal(policy)).collect();
+        let wanted: Vec<Named> = policies
+            .iter()
+            .zip(&refused)
+            .filter(|(_, refused)| refused.is_none())
+            .map(|(named, _)| named.clone())
+            .collect();
+        let mut loaded = self.load_contained(&wanted).into_iter();
+        let result = |refused: Option<LoadError>| match refused {
+            Some(error) => Err(error),
+            None => loaded.next().unwrap_or_else(|| Err(internal())),
+        };
+        refused.into_iter().map(result).collect()
+    }
+
+    /// A bug that a policy brings to light is told of that policy only.
+    fn load_contained(&self, policies: &[Named]) -> Vec<Result<Added, LoadError>> {
+        if policies.is_empty() {
+            // The loader would get ready, with megabytes of types, for nothing.
+            return Vec::new();
+        }
+        match (contained(|| Ok(self.loader().add(policies))), policies) {
+            (Ok(results), _) => results,
+            (Err(bug), [_]) => vec![Err(bug)],
+            (Err(_), _) => policies.chunks(1).flat_map(|one| self.load_contained(one)).collect(),
+        }
+    }
+
+    /// Notes what became of a policy.
+    fn settle(
+        &self,
+        key: PolicyKey,
+        policy: &CheckedPolicy,
+        loaded: Result<Added, LoadError>,
+    ) -> Result<PolicyKey, AddError> {
+        let mut entries = self.entries();
+        let entry = entries.list.get_mut(&key);
         match loaded {
-            Ok(places) => {
-                entry.state = State::Enabled(places);
+            Ok(added) => {
+                tell(&key, policy, &added);
+                if let Some(entry) = entry {
+                    entry.state = State::Enabled(added.hooks);
+                }
                 Ok(key)
             }
             Err(error) => {
-                entry.state = State::LoadError(error.to_string());
+                if let Some(entry) = entry {
+                    entry.state = State::LoadError(error.to_string());
+                }
                 Err(error.into())
             }
         }
-    }
-
-    /// Puts a policy into the list, if its key is free.
-    fn enter(
-        &self,
-        key: &PolicyKey,
-        file: &str,
-        policy: &Arc<CheckedPolicy>,
-    ) -> Result<(), AddError> {
-        let mut entries = self.entries();
-        let present = entries.list.get(key).filter(|e| !matches!(e.state, State::LoadError(_)));
-        if let Some(present) = present {
-            return Err(AddError::Exists { key: key.clone(), file: present.file.clone() });
-        }
-        entries.last_id += 1;
-        let entry = Entry {
-            id: entries.last_id,
-            policy: Arc::clone(policy),
-            file: file.to_owned(),
-            state: State::Loading,
-        };
-        entries.list.insert(key.clone(), entry);
-        Ok(())
-    }
-
-    /// Puts a policy in force. Gives the number of places of each hook.
-    fn load(
-        &self,
-        key: &PolicyKey,
-        file: &str,
-        policy: &Arc<CheckedPolicy>,
-    ) -> Result<Vec<usize>, LoadError> {
-        let refused = effects::refused(policy);
-        if !refused.is_empty() {
-            let problems = Problems { file: file.to_owned(), list: refused, omitted: 0 };
-            return Err(LoadError::Refused(problems));
-        }
-        let added = contained(|| self.loader().add(key, policy))?;
-        for note in policy.notes.iter().chain(&added.notes) {
-            tracing::warn!("policy {}: {}", shown(key), note.line(file));
-        }
-        for told in effects::not_judged(policy) {
-            tracing::warn!("policy {}: {told}", shown(key));
-        }
-        let ignored: Vec<_> = effects::not_carried_out(policy).into_iter().collect();
-        if !ignored.is_empty() {
-            tracing::warn!(
-                policy = shown(key),
-                asks_for = ignored.join(", "),
-                "the policy observes only: what it asks for is not carried out by this version"
-            );
-        }
-        tracing::info!(
-            policy = shown(key),
-            domain = key.domain,
-            places = added.hooks.iter().sum::<usize>(),
-            "the policy is in force"
-        );
-        Ok(added.hooks)
     }
 
     /// Takes a policy out of force and out of the list.
@@ -270,10 +289,44 @@ impl From<LoadError> for AddError {
 
 /// A bug that one policy brings to light must not end the agent, nor keep it from the other policies.
 fn contained<T>(work: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let text = "internal error: please report it with the policy and the agent's log";
-        Err(LoadError::Failed(text.to_owned()))
-    })
+    let work = std::panic::AssertUnwindSafe(work);
+    std::panic::catch_unwind(work).unwrap_or_else(|_| Err(internal()))
+}
+
+fn internal() -> LoadError {
+    let text = "internal error: please report it with the policy and the agent's log";
+    LoadError::Failed(text.to_owned())
+}
+
+/// Why the policy is not to be loaded, if so.
+fn refusal(policy: &CheckedPolicy) -> Option<LoadError> {
+    let list = effects::refused(policy);
+    let problems = Problems { file: policy.file.clone(), list, omitted: 0 };
+    (!problems.list.is_empty()).then_some(LoadError::Refused(problems))
+}
+
+/// Logs that a policy is in force, and what is worth knowing of it.
+fn tell(key: &PolicyKey, policy: &CheckedPolicy, added: &Added) {
+    for note in &added.notes {
+        tracing::warn!("policy {}: {}", shown(key), note.line(&policy.file));
+    }
+    for told in effects::not_judged(policy) {
+        tracing::warn!("policy {}: {told}", shown(key));
+    }
+    let ignored: Vec<_> = effects::not_carried_out(policy).into_iter().collect();
+    if !ignored.is_empty() {
+        tracing::warn!(
+            policy = shown(key),
+            asks_for = ignored.join(", "),
+            "the policy observes only: what it asks for is not carried out by this version"
+        );
+    }
+    tracing::info!(
+        policy = shown(key),
+        domain = key.domain,
+        places = added.hooks.iter().sum::<usize>(),
+        "the policy is in force"
+    );
 }
 
 impl Entries {

@@ -25,8 +25,8 @@ pub(crate) struct Seen {
 /// Refuses policies named `refused`, fails with those named `failing`.
 pub(crate) struct Fake(Arc<Mutex<Seen>>);
 
-impl Loader for Fake {
-    fn add(&mut self, key: &PolicyKey, policy: &Arc<CheckedPolicy>) -> Result<Added, LoadError> {
+impl Fake {
+    fn add_one(&self, key: &PolicyKey, policy: &CheckedPolicy) -> Result<Added, LoadError> {
         let gate = self.0.lock().unwrap().gate.take();
         if let Some(gate) = gate {
             gate.recv().unwrap();
@@ -52,6 +52,12 @@ impl Loader for Fake {
                 Ok(Added { hooks: vec![places; policy.hooks.len()], notes: Vec::new() })
             }
         }
+    }
+}
+
+impl Loader for Fake {
+    fn add(&mut self, policies: &[Named]) -> Vec<Result<Added, LoadError>> {
+        policies.iter().map(|(key, policy)| self.add_one(key, policy)).collect()
     }
 
     fn remove(&mut self, key: &PolicyKey) -> Result<(), LoadError> {
@@ -189,6 +195,11 @@ fn a_bug_ends_with_the_policy() {
     store.delete(&key("grpc", "panicking")).unwrap();
     store.add("grpc", "p.yaml", &text("next")).unwrap();
     assert_eq!(states(&store), [("next".to_owned(), State::TpStateEnabled)]);
+    // Also among others.
+    let texts = ["a", "panicking", "refused", "b"].map(|name| (name.to_owned(), text(name)));
+    let results: Vec<bool> = store.add_all("x", &texts).iter().map(Result::is_ok).collect();
+    assert_eq!(results, [true, false, false, true]);
+    assert_eq!(store.list(Some("x")).len(), 4);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use policy::checked::Hook;
 use policy::{CheckedPolicy, PolicyKey};
 
 use super::plan;
-use crate::policies::{Added, LoadError, Loader, Measures};
+use crate::policies::{Added, LoadError, Loader, Measures, Named};
 
 /// How long what loading needs is kept without policies. In this time all that the last one wrote has
 /// been read.
@@ -183,18 +183,22 @@ impl InForce {
 pub(super) struct KernelLoader(pub(super) Arc<KernelPolicies>);
 
 impl Loader for KernelLoader {
-    fn add(&mut self, key: &PolicyKey, policy: &Arc<CheckedPolicy>) -> Result<Added, LoadError> {
+    fn add(&mut self, policies: &[Named]) -> Vec<Result<Added, LoadError>> {
         let mut state = self.0.lock();
-        let in_force = self.0.in_force(&mut state)?;
-        let added = in_force.policies.add(key.clone(), policy.clone());
+        let in_force = match self.0.in_force(&mut state) {
+            Ok(in_force) => in_force,
+            Err(error) => return policies.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let results = in_force.policies.add_all(policies.to_vec());
         in_force.note_idle();
-        match added {
+        let outcome = |((_, result), (key, policy)): ((_, Result<_, _>), &Named)| match result {
             Ok(policies::Added { notes, .. }) => {
                 Ok(Added { hooks: in_force.places(key, policy), notes })
             }
             Err(policies::AddError::Plan(problems)) => Err(LoadError::Refused(problems)),
             Err(policies::AddError::Load(error)) => Err(LoadError::Failed(error.to_string())),
-        }
+        };
+        results.into_iter().zip(policies).map(outcome).collect()
     }
 
     fn remove(&mut self, key: &PolicyKey) -> Result<(), LoadError> {
