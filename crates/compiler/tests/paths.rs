@@ -59,8 +59,11 @@ fn matches(harness: &mut Harness, file: impl AsFd) -> bool {
     !harness.during(|| seek(file.as_fd(), MARK)).is_empty()
 }
 
+/// An operator, its values, and which files match.
+type Case<'a> = (&'a str, &'a [&'a str], &'a [(&'a File, bool)]);
+
 /// Loads a policy for each operator and values, and compares what it says of each file.
-fn check(harness: &mut Harness, cases: &[(&str, &[&str], &[(&File, bool)])]) {
+fn check(harness: &mut Harness, cases: &[Case<'_>]) {
     for (operator, values, files) in cases {
         let values = format!("{values:?}");
         let filter = format!("{{index: 0, operator: {operator}, values: {values}}}");

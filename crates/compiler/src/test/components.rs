@@ -16,8 +16,9 @@ use ebpf::{Block, Cond, Size, Value, Var};
 use kernel::features::Feature;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Dentries and mounts that the loop passes at most.
-const STEPS: i32 = 32;
+/// Dentries and mounts that the loop passes at most. The verifier goes through every one of them, so
+/// more would cost time to load.
+const STEPS: i32 = 16;
 /// Beyond so many values, the program would be longer than a path is worth.
 const VALUES_MAX: usize = 64;
 
