@@ -248,6 +248,12 @@ impl Policies {
         self.followers.set_workload(cgroup, workload)
     }
 
+    /// Records of processes and cgroups that filters ask for and that could not be kept, since the start:
+    /// for want of memory, or of room in a table. Of those processes the filters do not hold.
+    pub fn lost_records(&self) -> Result<u64, Error> {
+        self.followers.lost()
+    }
+
     /// Times that the kernel did not run one of the programs because it was running on that CPU.
     pub fn missed_runs(&self) -> Result<u64, Error> {
         self.programs.missed_runs()

@@ -249,3 +249,14 @@ fn what_is_kept_can_be_given_up_and_begun_again() {
     load(&mut harness, 0o151, "matchBinaries", &[("again", "Prefix", "[/]")]);
     assert_eq!(told(&mut harness, || umask(0o151)), ["again"]);
 }
+
+#[test]
+fn thousands_of_values_are_no_problem_and_nothing_is_lost() {
+    let Some(mut harness) = Harness::new() else { return };
+    let mut values: Vec<String> = (0..3000).map(|n| format!("/opt/{n}/bin")).collect();
+    load(&mut harness, 0o152, "matchBinaries", &[("others", "In", &format!("{values:?}"))]);
+    values.push(resolved("/proc/self/exe"));
+    load(&mut harness, 0o152, "matchBinaries", &[("many", "In", &format!("{values:?}"))]);
+    assert_eq!(told(&mut harness, || umask(0o152)), ["many"]);
+    assert_eq!(harness.policies.lost_records().unwrap(), 0);
+}

@@ -93,7 +93,7 @@ pub(crate) fn compare(
                 let (next, enough) = (b.create_block(), b.create_block());
                 b.brif(Cond::Uge, path.length, value.len() as i32, enough, next);
                 b.switch_to(enough);
-                same(b, path.start, value, next);
+                same(b, path.start, 0, value, next);
                 b.jump(yes, &[]);
                 b.switch_to(next);
             }
@@ -105,7 +105,7 @@ pub(crate) fn compare(
                 b.switch_to(enough);
                 let before = b.sub(path.length, value.len() as i32);
                 let start = b.add(path.start, before);
-                same(b, start, value, next);
+                same(b, start, 0, value, next);
                 b.jump(yes, &[]);
                 b.switch_to(next);
             }
@@ -127,13 +127,10 @@ fn exact(
             let candidate = b.create_block();
             b.brif(Cond::Eq, path.length, *length as i32, candidate, no);
             b.switch_to(candidate);
-            for value in values {
-                let next = b.create_block();
-                same(b, path.start, value, next);
-                b.jump(yes, &[]);
-                b.switch_to(next);
-            }
-            b.jump(no, &[]);
+            let mut values = values.clone();
+            values.sort_unstable();
+            values.dedup();
+            words(b, path.start, 0, &values, yes, no);
         }
         values => {
             let (low, high) = values.split_at(values.len() / 2);
@@ -147,33 +144,121 @@ fn exact(
     }
 }
 
-/// Goes on when the bytes at `start` are these, else at `otherwise`: eight at a time.
-pub(crate) fn same(b: &mut FunctionBuilder, start: Value, value: &[u8], otherwise: Block) {
-    let mut at = 0_usize;
-    while at < value.len() {
-        let (size, bytes) = match value.len() - at {
-            8.. => (Size::U64, 8),
-            4.. => (Size::U32, 4),
-            2.. => (Size::U16, 2),
-            _ => (Size::U8, 1),
-        };
-        let mut word = [0; 8];
-        word[..bytes].copy_from_slice(&value[at..at + bytes]);
-        // Host byte order: what a load of these bytes gives.
-        let expected = if cfg!(target_endian = "little") {
-            u64::from_le_bytes(word)
-        } else {
-            u64::from_be_bytes(word) >> (64 - 8 * bytes)
-        };
-        let found = b.load(size, start, at as i16);
-        let expected = match i32::try_from(expected.cast_signed()) {
-            Ok(small) => Operand::Imm(small),
-            Err(_) => Operand::Value(b.iconst(expected.cast_signed())),
-        };
+/// Ends the current block: the bytes from `at` on are those of one of the values, which are all
+/// different and of one length, or not. Where there are several, the next word says which half of them
+/// can still be meant: as many tests as there are values one after the other would be too many for the
+/// verifier (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
+fn words(
+    b: &mut FunctionBuilder,
+    start: Value,
+    at: usize,
+    values: &[&[u8]],
+    yes: Block,
+    no: Block,
+) {
+    let Some(word) = values.first().and_then(|value| Word::of(value, at)) else {
+        let target = if values.is_empty() { no } else { yes };
+        b.jump(target, &[]);
+        return;
+    };
+    if let [value] = values {
+        same(b, start, at, value, no);
+        b.jump(yes, &[]);
+        return;
+    }
+    let mut groups: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
+    for value in values {
+        if let Some(word) = Word::of(value, at) {
+            groups.entry(word.bits).or_default().push(value);
+        }
+    }
+    let groups: Vec<(u64, Vec<&[u8]>)> = groups.into_iter().collect();
+    let found = b.load(word.size, start, at as i16);
+    halves(b, start, at + word.count, found, &groups, yes, no);
+}
+
+/// Ends the current block: the word that was found belongs to one of the groups, and the rest to one of
+/// its values, or not.
+fn halves(
+    b: &mut FunctionBuilder,
+    start: Value,
+    next: usize,
+    found: Value,
+    groups: &[(u64, Vec<&[u8]>)],
+    yes: Block,
+    no: Block,
+) {
+    let (here, there) = (b.create_block(), b.create_block());
+    if let [(bits, values)] = groups {
+        let bits = constant(b, *bits);
+        b.brif(Cond::Eq, found, bits, here, there);
+        b.switch_to(here);
+        words(b, start, next, values, yes, no);
+        b.switch_to(there);
+        b.jump(no, &[]);
+        return;
+    }
+    let (low, high) = groups.split_at(groups.len() / 2);
+    let Some((bound, _)) = high.first() else {
+        b.jump(no, &[]);
+        return;
+    };
+    let bound = constant(b, *bound);
+    b.brif(Cond::Ult, found, bound, here, there);
+    b.switch_to(here);
+    halves(b, start, next, found, low, yes, no);
+    b.switch_to(there);
+    halves(b, start, next, found, high, yes, no);
+}
+
+/// Goes on when the bytes at `start` are those of the value, from the one at `at` on; else at
+/// `otherwise`.
+fn same(b: &mut FunctionBuilder, start: Value, mut at: usize, value: &[u8], otherwise: Block) {
+    while let Some(word) = Word::of(value, at) {
+        let found = b.load(word.size, start, at as i16);
+        let expected = constant(b, word.bits);
         let on = b.create_block();
         b.brif(Cond::Eq, found, expected, on, otherwise);
         b.switch_to(on);
-        at += bytes;
+        at += word.count;
+    }
+}
+
+/// As many bytes as one load reads.
+struct Word {
+    size: Size,
+    /// How many bytes that is.
+    count: usize,
+    /// What it reads, in the byte order of the machine, zero-extended.
+    bits: u64,
+}
+
+impl Word {
+    /// The word that begins at a place of a text; `None` at its end.
+    fn of(value: &[u8], at: usize) -> Option<Self> {
+        let rest = value.get(at..).filter(|rest| !rest.is_empty())?;
+        let size = match rest.len() {
+            8.. => Size::U64,
+            4.. => Size::U32,
+            2.. => Size::U16,
+            _ => Size::U8,
+        };
+        let mut word = [0; 8];
+        let count = size.bytes() as usize;
+        if cfg!(target_endian = "little") {
+            word[..count].copy_from_slice(&rest[..count]);
+        } else {
+            word[8 - count..].copy_from_slice(&rest[..count]);
+        }
+        Some(Self { size, count, bits: u64::from_ne_bytes(word) })
+    }
+}
+
+/// A constant, as an immediate where that is possible.
+fn constant(b: &mut FunctionBuilder, bits: u64) -> Operand {
+    match i32::try_from(bits.cast_signed()) {
+        Ok(small) => Operand::Imm(small),
+        Err(_) => Operand::Value(b.iconst(bits.cast_signed())),
     }
 }
 

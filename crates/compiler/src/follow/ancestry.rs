@@ -129,10 +129,12 @@ impl Ancestry {
             matches: module.declare("tg_matches", 2),
             step: module.declare("tg_ancestor", 2),
         };
-        let new = |name, params| Emitter::new(name, params, btf);
-        module.define(refs.main, body(refs, new(name, 1))?);
-        module.define(refs.matches, refs.matches(new("tg_matches", 2))?);
-        module.define(refs.step, refs.step(new("tg_ancestor", 2))?);
+        let function = Emitter::new(name, 1, btf, &mut module);
+        module.define(refs.main, body(refs, function)?);
+        let function = Emitter::new("tg_matches", 2, btf, &mut module);
+        module.define(refs.matches, refs.matches(function)?);
+        let function = Emitter::new("tg_ancestor", 2, btf, &mut module);
+        module.define(refs.step, refs.step(function)?);
         Ok(Follower { hook, module })
     }
 }

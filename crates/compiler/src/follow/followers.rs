@@ -2,10 +2,10 @@
 
 use super::ancestry::Ancestry;
 use super::image;
-use super::maps::Wanted;
+use super::maps::{Shape, Wanted};
 use super::needs::Needs;
 use super::privileges;
-use super::program::{Follower, Hook};
+use super::program::{Follower, Hook, LOST};
 use super::scopes::Scopes;
 use super::workloads::{self, Workloads};
 use crate::base::Base;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 pub(crate) struct Followers {
     machine: Arc<Machine>,
     states: Map,
+    lost: Map,
     images: Option<Kept>,
     ancestries: BTreeMap<Ancestry, Kept>,
     privileges: BTreeMap<String, Kept>,
@@ -80,6 +81,7 @@ impl Followers {
         Ok(Self {
             machine,
             states: base.states().try_clone()?,
+            lost: Wanted::new(LOST, Shape::One, 8).create()?,
             images: None,
             ancestries: BTreeMap::new(),
             privileges: BTreeMap::new(),
@@ -98,12 +100,13 @@ impl Followers {
         let needs = Needs::of(sections);
         if needs.images && self.images.is_none() {
             let followers = image::followers(&self.machine.btf)?;
-            let kept = Kept::start(&image::maps(), followers, &[&self.states], &self.machine)?;
+            let kept =
+                Kept::start(&image::maps(), followers, &[&self.states, &self.lost], &self.machine)?;
             self.images = Some(kept);
         }
         for ancestry in needs.ancestries {
             if !self.ancestries.contains_key(&ancestry) {
-                let mut others = vec![&self.states];
+                let mut others = vec![&self.states, &self.lost];
                 others.extend(self.images.iter().flat_map(|kept| &kept.maps));
                 let followers = ancestry.followers(&self.machine.btf)?;
                 let kept = Kept::start(&ancestry.maps(), followers, &others, &self.machine)?;
@@ -113,7 +116,8 @@ impl Followers {
         for name in needs.privileges {
             if !self.privileges.contains_key(&name) {
                 let followers = privileges::followers(&name, &self.machine.btf)?;
-                let kept = Kept::start(&privileges::maps(&name), followers, &[], &self.machine)?;
+                let kept =
+                    Kept::start(&privileges::maps(&name), followers, &[&self.lost], &self.machine)?;
                 self.privileges.insert(name, kept);
             }
         }
@@ -131,7 +135,7 @@ impl Followers {
     fn follow_cgroups(&mut self) -> Result<(), Error> {
         let machine = &self.machine;
         let followers = workloads::followers(&machine.btf, self.scopes.cgroup)?;
-        let kept = Kept::start(&workloads::maps(), followers, &[], machine)?;
+        let kept = Kept::start(&workloads::maps(), followers, &[&self.lost], machine)?;
         self.workloads.write_all(&self.scopes, &kept.maps)?;
         self.cgroups = Some(kept);
         Ok(())
@@ -156,6 +160,12 @@ impl Followers {
         if !needs.images {
             self.images = None;
         }
+    }
+
+    /// Records that could not be kept, for want of memory or of room in a table.
+    pub(crate) fn lost(&self) -> Result<u64, Error> {
+        let value = self.lost.lookup(&0_u32.to_ne_bytes())?.unwrap_or_default();
+        Ok(value.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes)))
     }
 
     /// The maps that programs of policies read.

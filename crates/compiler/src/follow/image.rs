@@ -176,10 +176,11 @@ fn follower<'k>(
     let main = module.declare(name, 1);
     let refs = Refs { maps, executable: module.declare("tg_executable", 1) };
     let step = module.declare("tg_path_step", 2);
-    module.define(main, body(Emitter::new(name, 1, btf), refs)?);
-    let function = Emitter::new("tg_executable", 1, btf);
+    let function = Emitter::new(name, 1, btf, &mut module);
+    module.define(main, body(function, refs)?);
+    let function = Emitter::new("tg_executable", 1, btf, &mut module);
     module.define(refs.executable, executable(function, maps, step)?);
-    let function = Emitter::new("tg_path_step", 2, btf);
+    let function = Emitter::new("tg_path_step", 2, btf, &mut module);
     module.define(step, walk::step(function.b, &function.read, WALK)?);
     Ok(Follower { hook, module })
 }
@@ -274,6 +275,8 @@ impl Refs {
         b.call(helper::PROBE_READ_KERNEL, &[to, length, from]);
         b.jump(done, &[]);
         b.switch_to(lost);
+        e.count_lost();
+        let b = &mut e.b;
         let unknown = b.iconst(0);
         b.def(kept, unknown);
         b.jump(done, &[]);

@@ -31,6 +31,8 @@ pub(crate) enum Shape {
     },
     /// One value per CPU.
     PerCpu,
+    /// One value.
+    One,
 }
 
 impl Wanted {
@@ -66,6 +68,7 @@ impl Wanted {
                 flags: MapFlags::NO_PREALLOC,
                 ..spec
             },
+            Shape::One => MapSpec { map_type: MapType::ARRAY, key_size: 4, max_entries: 1, ..spec },
             Shape::PerCpu => {
                 MapSpec { map_type: MapType::PERCPU_ARRAY, key_size: 4, max_entries: 1, ..spec }
             }

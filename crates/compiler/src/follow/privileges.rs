@@ -59,7 +59,8 @@ pub(super) fn followers(storage: &str, btf: &Btf) -> Result<Vec<Follower>, Error
         let mut module = Module::new(name);
         let records = module.map(storage);
         let main = module.declare(name, 1);
-        module.define(main, body(Emitter::new(name, 1, btf), records)?);
+        let emitter = Emitter::new(name, 1, btf, &mut module);
+        module.define(main, body(emitter, records)?);
         Ok(Follower { hook, module })
     };
     Ok(vec![

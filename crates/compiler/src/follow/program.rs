@@ -3,8 +3,11 @@
 use crate::flow::return_if;
 use crate::read::{Base, Reader};
 use crate::{Error, helper};
-use ebpf::{Cond, Function, FunctionBuilder, MapRef, Module, Size, Value};
+use ebpf::{AtomicOp, Cond, Function, FunctionBuilder, MapRef, Module, Size, Value};
 use kernel::btf::{Btf, BtfError};
+
+/// Array with one element: records that could not be kept (u64).
+pub(super) const LOST: &str = "tg_follow_lost";
 
 /// Where a program hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +31,14 @@ pub(crate) struct Follower {
 pub(super) struct Emitter<'k> {
     pub(super) b: FunctionBuilder,
     pub(super) read: Reader<'k>,
+    lost: MapRef,
 }
 
 impl<'k> Emitter<'k> {
-    pub(super) fn new(name: &str, params: usize, btf: &'k Btf) -> Self {
+    pub(super) fn new(name: &str, params: usize, btf: &'k Btf, module: &mut Module) -> Self {
         let mut b = FunctionBuilder::new(name, params);
         let read = Reader::new(&mut b, btf);
-        Self { b, read }
+        Self { b, read, lost: module.map(LOST) }
     }
 
     pub(super) fn finish(mut self) -> Result<Function, Error> {
@@ -64,12 +68,32 @@ impl<'k> Emitter<'k> {
         Ok(())
     }
 
+    /// Counts a record that could not be kept.
+    pub(super) fn count_lost(&mut self) {
+        let lost = self.b.map_value(self.lost, 0);
+        self.b.atomic(AtomicOp::Add, Size::U64, lost, 0, 1);
+    }
+
     /// The task's storage, created from `initial` (memory of the map's value size) unless there is
-    /// some. Null when it cannot be allocated, or is being created by somebody else.
+    /// some. Null, and counted as lost, when it cannot be allocated.
     pub(super) fn create(&mut self, map: MapRef, task: Value, initial: Value) -> Value {
-        let map = self.b.map(map);
+        let storage = self.b.map(map);
         let flags = self.b.iconst(helper::STORAGE_CREATE.into());
-        self.b.call(helper::TASK_STORAGE_GET, &[map, task, initial, flags])
+        let created = self.b.call(helper::TASK_STORAGE_GET, &[storage, task, initial, flags]);
+        let (failed, none, have) =
+            (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let result = self.b.append_param(have);
+        self.b.branch(Cond::Ne, created, 0, have, &[created], failed, &[]);
+        self.b.switch_to(failed);
+        // Somebody else may have been quicker.
+        let present = self.lookup(map, task);
+        self.b.branch(Cond::Ne, present, 0, have, &[present], none, &[]);
+        self.b.switch_to(none);
+        self.count_lost();
+        let null = self.b.iconst(0);
+        self.b.jump(have, &[null]);
+        self.b.switch_to(have);
+        result
     }
 
     /// The task's storage, or null.
@@ -136,9 +160,13 @@ impl Emitter<'_> {
             let left = b.map(handover.left);
             let key = b.slot_addr(key, 0);
             let flags = b.iconst(0);
-            b.call(helper::MAP_UPDATE_ELEM, &[left, key, record, flags]);
-            b.jump(next, &[]);
-            b.switch_to(next);
+            let failed = b.call(helper::MAP_UPDATE_ELEM, &[left, key, record, flags]);
+            let lost = b.create_block();
+            b.brif(Cond::Ne, failed, 0, lost, next);
+            b.switch_to(lost);
+            self.count_lost();
+            self.b.jump(next, &[]);
+            self.b.switch_to(next);
         }
         self.finish()
     }

@@ -44,7 +44,8 @@ pub(super) fn followers(btf: &Btf, of: CgroupOf) -> Result<Vec<Follower>, Error>
         let mut module = Module::new(name);
         let cgroups = module.map(CGROUPS);
         let main = module.declare(name, 1);
-        module.define(main, body(Emitter::new(name, 1, btf), cgroups, of)?);
+        let emitter = Emitter::new(name, 1, btf, &mut module);
+        module.define(main, body(emitter, cgroups, of)?);
         Ok(Follower { hook: Hook::Tracepoint(hook), module })
     };
     Ok(vec![
@@ -85,7 +86,9 @@ fn mkdir(mut e: Emitter<'_>, cgroups: MapRef, of: CgroupOf) -> Result<Function, 
     let own = key(&mut e, cgroup, "kn.id")?;
     let map = e.b.map(cgroups);
     let flags = e.b.iconst(0);
-    e.b.call(helper::MAP_UPDATE_ELEM, &[map, own, workload, flags]);
+    let failed = e.b.call(helper::MAP_UPDATE_ELEM, &[map, own, workload, flags]);
+    return_if(&mut e.b, Cond::Eq, failed, 0, 0);
+    e.count_lost();
     e.finish()
 }
 
