@@ -5,13 +5,17 @@ use crate::emit::program;
 use crate::emit::section::Section;
 use crate::follow::Needs;
 use crate::follow::scopes::Scopes;
-use crate::link::{Place, places};
+use crate::link::{Place, pack, places};
 use crate::plan::Plan;
 use crate::{Error, Machine};
 use ebpf::{Module, Options, Program};
 use std::collections::BTreeMap;
 
-/// A program that a policy needs, as it would be if no other policy hooked the same place.
+#[cfg(test)]
+mod golden;
+
+/// A program that policies need, as it would be if no others hooked the same place. It is what calls
+/// come to, by a [switch](crate::link) that all programs of policies have in common.
 #[derive(Debug)]
 pub struct Explained {
     /// Where it hangs: `fentry tcp_connect`.
@@ -22,15 +26,17 @@ pub struct Explained {
     pub program: Program,
 }
 
-/// Compiles the programs of a plan without loading them.
+/// Compiles the programs of policies that are in force together, without loading them. Of several
+/// programs at one place, each goes on to the next.
 ///
 /// # Errors
 /// As when loading, but for what the kernel would say.
-pub fn explain(plan: &Plan, machine: &Machine) -> Result<Vec<Explained>, Error> {
+pub fn explain(plans: &[Plan], machine: &Machine) -> Result<Vec<Explained>, Error> {
     let mut by_place: BTreeMap<Place, Vec<Section>> = BTreeMap::new();
-    for (number, hook) in plan.hooks.iter().enumerate() {
+    let hooks = plans.iter().flat_map(|plan| plan.hooks.iter().map(|hook| (&plan.policy, hook)));
+    for (number, (policy, hook)) in (1..).zip(hooks) {
         for (place, role) in places(hook) {
-            let section = Section::new(number as u32 + 1, plan.policy.clone(), hook.clone(), role);
+            let section = Section::new(number, policy.clone(), hook.clone(), role);
             by_place.entry(place).or_default().push(section);
         }
     }
@@ -38,16 +44,19 @@ pub fn explain(plan: &Plan, machine: &Machine) -> Result<Vec<Explained>, Error> 
     for restriction in Needs::of(by_place.values().flatten()).restrictions {
         scopes.add(restriction)?;
     }
-    by_place
-        .into_iter()
-        .map(|(place, sections)| {
-            let name = place.name();
-            let code = program::program(&name, machine, place.shape(), true, &sections, &scopes)?;
+    let mut explained = Vec::new();
+    for (place, sections) in by_place {
+        let name = place.name();
+        let programs = pack(sections, &place, machine, &scopes)?;
+        for (index, sections) in programs.iter().enumerate() {
+            let last = index + 1 == programs.len();
+            let code = program::program(&name, machine, place.shape(), last, sections, &scopes)?;
             let module = code.module;
             let program = module
                 .compile(&Options::default())
-                .map_err(|error| Error::Program { program: name, error })?;
-            Ok(Explained { place: place.to_string(), module, program })
-        })
-        .collect()
+                .map_err(|error| Error::Program { program: name.clone(), error })?;
+            explained.push(Explained { place: place.to_string(), module, program });
+        }
+    }
+    Ok(explained)
 }

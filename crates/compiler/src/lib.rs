@@ -20,6 +20,8 @@ mod follow;
 mod functions;
 mod helper;
 mod host;
+#[cfg(test)]
+mod invented;
 mod link;
 mod load;
 mod machine;

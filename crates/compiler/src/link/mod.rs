@@ -18,6 +18,7 @@ mod switch;
 
 pub(crate) use attached::Attached;
 pub(crate) use maps::SharedMaps;
+pub(crate) use pack::pack;
 pub(crate) use place::{Place, places};
 pub(crate) use programs::Programs;
 pub(crate) use switch::Switch;

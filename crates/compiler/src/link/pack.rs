@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const FUNCTIONS_MAX: usize = 64;
 
 /// Divides the sections of a place into programs; those that can be made one stay together.
-pub(super) fn pack(
+pub(crate) fn pack(
     sections: Vec<Section>,
     place: &Place,
     machine: &Machine,

@@ -60,7 +60,7 @@ impl Programs {
         self.settle()?;
         let mut made = Vec::new();
         for (place, sections) in wanted {
-            let chunks = pack::pack(sections, &place, machine, &followers.scopes)?;
+            let chunks = pack(sections, &place, machine, &followers.scopes)?;
             let mut programs: Vec<Attached> = Vec::new();
             // From the last to the first, since each leads to the next.
             for chunk in chunks.iter().rev() {

@@ -1,10 +1,8 @@
 //! Tests of plans: on an invented kernel, and on the types of the running one.
 
-mod invented;
-
 use super::*;
 use crate::Machine;
-use invented::{Invented, target};
+use crate::invented::{ALL, Invented, features, target};
 use kernel::btf::Btf;
 use kernel::features::{Feature, Features, Target};
 use std::fmt::Write as _;
@@ -13,33 +11,11 @@ use std::path::{Path, PathBuf};
 const HEAD: &str =
     "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\nspec:\n";
 
-const ALL: &[Feature] = &[
-    Feature::Fentry,
-    Feature::Fexit,
-    Feature::Kprobe,
-    Feature::Kretprobe,
-    Feature::Lsm,
-    Feature::TpBtf,
-    Feature::Tracepoint,
-];
-
 /// What a machine makes of a spec.
 fn plan(machine: &Machine, spec: &str) -> Result<Plan, policy::Problems> {
     let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
     let policy = CheckedPolicy::read("p", &format!("{HEAD}{indented}"));
     Plan::new(Arc::new(policy.unwrap_or_else(|problems| panic!("{problems}\n{spec}"))), machine)
-}
-
-/// The features that a case's first comment names: `# with kprobe kretprobe`; otherwise all.
-fn features(case: &str) -> Vec<Feature> {
-    let Some(names) = case.lines().next().and_then(|line| line.strip_prefix("# with")) else {
-        return ALL.to_vec();
-    };
-    let named = |name: &str| {
-        let found = Feature::ALL.iter().find(|feature| feature.name() == name);
-        *found.unwrap_or_else(|| panic!("no feature {name}"))
-    };
-    names.split_whitespace().map(named).collect()
 }
 
 /// `rules.txt` holds cases: the spec of a policy, and after `=>` its plan or what is said about it, with

@@ -1,5 +1,6 @@
 //! A kernel made up for tests: a few types, functions, system calls and tracepoints, so that what is
-//! said about policies does not depend on the kernel that the tests run on.
+//! said about policies and what they compile to does not depend on the kernel that the tests run on.
+//! Its structures have the members that programs read, at offsets that no kernel has.
 
 use crate::{Functions, Machine};
 use ebpf::btf::{Builder, Encoding, Linkage, TypeId};
@@ -10,6 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const VOID: TypeId = TypeId::VOID;
+
+/// What can be hooked with.
+pub(crate) const ALL: &[Feature] = &[
+    Feature::Fentry,
+    Feature::Fexit,
+    Feature::Kprobe,
+    Feature::Kretprobe,
+    Feature::Lsm,
+    Feature::TpBtf,
+    Feature::Tracepoint,
+];
 
 struct Types {
     b: Builder,
@@ -67,10 +79,27 @@ fn types() -> Btf {
     let digest = t.b.array(u8, int, 32).unwrap();
 
     let qstr = t.structure("qstr", 16, &[("len", unsigned, 4), ("name", name, 8)]);
-    let dentry = t.structure("dentry", 64, &[("d_name", qstr, 32)]);
+    let hash = t.structure("hlist_bl_node", 16, &[("next", anything, 0), ("pprev", anything, 8)]);
+    let inode = t.structure("inode", 16, &[("i_mode", umode_t, 2)]);
+    let to_inode = t.pointer(inode);
+    let dentry = t.structure(
+        "dentry",
+        64,
+        &[
+            ("d_parent", anything, 0),
+            ("d_inode", to_inode, 8),
+            ("d_hash", hash, 16),
+            ("d_name", qstr, 32),
+        ],
+    );
     let to_dentry = t.pointer(dentry);
     let vfsmount = t.structure("vfsmount", 8, &[("mnt_root", to_dentry, 0)]);
     let to_vfsmount = t.pointer(vfsmount);
+    t.structure(
+        "mount",
+        32,
+        &[("mnt_parent", anything, 0), ("mnt_mountpoint", to_dentry, 8), ("mnt", vfsmount, 16)],
+    );
     let path = t.structure("path", 16, &[("mnt", to_vfsmount, 0), ("dentry", to_dentry, 8)]);
     let to_path = t.pointer(path);
     let file = t.structure("file", 64, &[("f_path", path, 16), ("f_flags", unsigned, 32)]);
@@ -85,26 +114,45 @@ fn types() -> Btf {
     let cred = t.structure("cred", 32, &[("uid", kuid_t, 4), ("cap", kernel_cap_t, 8)]);
     let to_cred = t.pointer(cred);
     let to_cap = t.pointer(kernel_cap_t);
-    let user_namespace = t.structure("user_namespace", 8, &[("level", int, 0)]);
+    let ns_common = t.structure("ns_common", 16, &[("inum", unsigned, 8)]);
+    let user_namespace =
+        t.structure("user_namespace", 24, &[("level", int, 0), ("ns", ns_common, 8)]);
     let to_user_namespace = t.pointer(user_namespace);
     let binprm = t.structure("linux_binprm", 16, &[("file", to_file, 8)]);
     let to_binprm = t.pointer(binprm);
+    let uts = t.structure("uts_namespace", 24, &[("ns", ns_common, 8)]);
+    let to_uts = t.pointer(uts);
+    let nsproxy = t.structure("nsproxy", 16, &[("uts_ns", to_uts, 8)]);
+    let to_nsproxy = t.pointer(nsproxy);
+    let fs = t.structure("fs_struct", 24, &[("root", path, 8)]);
+    let to_fs = t.pointer(fs);
+    let mm = t.structure("mm_struct", 16, &[("exe_file", to_file, 8)]);
+    let to_mm = t.pointer(mm);
+    let thread_info = t.structure("thread_info", 8, &[("status", unsigned, 4)]);
     let task = t.structure(
         "task_struct",
-        128,
+        160,
         &[
+            ("thread_info", thread_info, 0),
             ("pid", int, 8),
+            ("tgid", int, 12),
             ("comm", comm, 16),
             ("cred", to_cred, 32),
             ("exe", to_file, 40),
             ("digest", digest, 48),
             ("opaque", anything, 80),
+            ("group_leader", anything, 88),
+            ("start_boottime", u64, 96),
+            ("nsproxy", to_nsproxy, 104),
+            ("fs", to_fs, 112),
+            ("mm", to_mm, 120),
         ],
     );
     let to_task = t.pointer(task);
-    let registers = ["bx", "cx", "dx", "si", "di", "ax", "r8", "ip", "sp"];
+    let registers =
+        ["bx", "cx", "dx", "si", "di", "ax", "r8", "ip", "sp", "r9", "r10", "bp", "orig_ax"];
     let members: Vec<_> = (0..).zip(registers).map(|(at, name)| (name, ulong, at * 8)).collect();
-    let pt_regs = t.structure("pt_regs", 72, &members);
+    let pt_regs = t.structure("pt_regs", 104, &members);
     let to_regs = t.pointer(pt_regs);
     let pair = t.structure("pair", 16, &[("a", long, 0), ("b", long, 8)]);
 
@@ -224,12 +272,12 @@ __x64_sys_connect
 const BLACKLIST: &str = "0xffffffff81000040-0xffffffff81000050\tuntyped\n";
 
 /// The files of its tracing file system, in a directory of their own that goes with it.
-pub(super) struct Invented {
+pub(crate) struct Invented {
     root: PathBuf,
 }
 
 impl Invented {
-    pub(super) fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let name = format!("plan-test-{}-{test}", std::process::id());
         let root = std::env::temp_dir().join(name);
         let write = |path: &str, text: &str| {
@@ -247,7 +295,7 @@ impl Invented {
     }
 
     /// It, with these features only.
-    pub(super) fn machine(&self, features: &[Feature]) -> Machine {
+    pub(crate) fn machine(&self, features: &[Feature]) -> Machine {
         let tracefs = Tracefs::at(&self.root);
         let file = |name: &str| Path::new(&self.root).join(name);
         let functions =
@@ -267,8 +315,20 @@ impl Drop for Invented {
     }
 }
 
+/// The features that a case's first comment names: `# with kprobe kretprobe`; otherwise [`ALL`].
+pub(crate) fn features(case: &str) -> Vec<Feature> {
+    let Some(names) = case.lines().next().and_then(|line| line.strip_prefix("# with")) else {
+        return ALL.to_vec();
+    };
+    let named = |name: &str| {
+        let found = Feature::ALL.iter().find(|feature| feature.name() == name);
+        *found.unwrap_or_else(|| panic!("no feature {name}"))
+    };
+    names.split_whitespace().map(named).collect()
+}
+
 /// These features of x86-64 and no others.
-pub(super) fn target(features: &[Feature]) -> Target {
+pub(crate) fn target(features: &[Feature]) -> Target {
     let no = || Probe::No { why: "not in this test".to_owned() };
     let answers = Feature::ALL.iter().map(|feature| {
         let answer = if features.contains(feature) { Probe::Yes } else { no() };
