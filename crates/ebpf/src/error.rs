@@ -156,6 +156,9 @@ pub enum Problem {
     /// A value is used where it is not always defined.
     #[error("{0} is used where not every path has defined it")]
     NotDominating(Value),
+    /// An instruction stands in several places.
+    #[error("the instruction stands in another place, too")]
+    Repeated,
     /// A variable is read where some path has not set it.
     #[error("{0} is read, but not set on every path; the path from {1} does not")]
     UnsetVariable(Var, Block),

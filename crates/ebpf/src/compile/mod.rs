@@ -51,7 +51,7 @@ impl Module {
     ///
     /// # Errors
     ///
-    /// What the functions' own verification could not see: undefined or wrongly called functions,
+    /// Functions that are not well-formed; what their own verification cannot see: undefined or wrongly called functions,
     /// unknown maps, recursion; and what the kernel would refuse: frames or chains of calls that need
     /// more than 512 bytes of stack.
     pub fn compile(&self, options: &Options) -> Result<Program, Error> {
@@ -86,6 +86,7 @@ impl Module {
 }
 
 fn optimize(func: &mut Function, options: &Options) -> Result<(), Error> {
+    verify::function(func)?;
     legalize::legalize(func, options);
     // A branch that goes away can make values constant further down.
     while fold::fold(func) {

@@ -1,7 +1,8 @@
 //! The IR verifier. A [`Function`] that passed it keeps these invariants:
 //!
 //! 1. Every reachable block ends with a jump, a branch or a return, and nothing goes to the entry.
-//! 2. Every value used exists, and its definition comes before the use on every path.
+//! 2. Every value used exists, has one definition, and that comes before the use on every path: an
+//!    instruction stands in one place.
 //! 3. A jump or branch passes as many arguments as its target has parameters.
 //! 4. Functions take and calls pass at most five arguments.
 //! 5. Operations exist in their size: atomics on 32 and 64 bits, byte swaps on 16 to 64.
@@ -12,6 +13,10 @@
 //!
 //! What spans functions (callees exist and take what they get, maps exist) is checked when a
 //! [`Module`](super::Module) is compiled.
+//!
+//! It runs on every function when it is built or read from text, and twice when its module is compiled:
+//! on what comes in, which may have been changed since ([`template`](super::template())), and on what
+//! the passes made of it.
 
 use super::cfg::Cfg;
 use super::entity::{Block, Inst, Slot, Value};
@@ -41,7 +46,7 @@ pub(super) fn targets(func: &Function) -> Result<(), Error> {
 /// Checks all invariants.
 pub(crate) fn function(func: &Function) -> Result<(), Error> {
     targets(func)?;
-    let verifier = Verifier { func, cfg: Cfg::new(func), place_in_block: places(func) };
+    let verifier = Verifier { func, cfg: Cfg::new(func), place_in_block: places(func)? };
     if func.params() > MAX_ARGS {
         return Err(verifier.error(Place::Function, Problem::TooManyArguments(func.params())));
     }
@@ -59,14 +64,18 @@ pub(crate) fn function(func: &Function) -> Result<(), Error> {
 }
 
 /// The block of each instruction and its position there.
-fn places(func: &Function) -> Vec<Option<(Block, usize)>> {
+fn places(func: &Function) -> Result<Vec<Option<(Block, usize)>>, Error> {
     let mut places = vec![None; func.insts.len()];
     for block in func.block_ids() {
-        for (index, inst) in func.block(block).insts.iter().enumerate() {
-            places[inst.index()] = Some((block, index));
+        for (index, &inst) in func.block(block).insts.iter().enumerate() {
+            if places[inst.index()].replace((block, index)).is_some() {
+                let place = Place::Inst(block, text::inst(func, inst));
+                let function = func.name.clone();
+                return Err(Error::Ir { function, place, problem: Problem::Repeated });
+            }
         }
     }
-    places
+    Ok(places)
 }
 
 fn at_end(func: &Function, block: Block, problem: Problem) -> Error {

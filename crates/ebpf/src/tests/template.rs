@@ -93,3 +93,46 @@ fn what_differs_in_more_than_constants_is_not_made_one() {
     };
     assert!(template(&[&call(8), &call(16)]).is_none());
 }
+
+/// What breaks a function after it was built is found before a pass can hide it.
+#[test]
+fn a_broken_function_is_not_compiled() {
+    use crate::ir::Block;
+    use crate::ir::function::{Op, Operand, Terminator};
+    use crate::{AluOp, Error, Problem};
+
+    let made = || {
+        let one = [function(1, 2, 3, 4), function(5, 6, 7, 8)];
+        template(&[&one[0], &one[1]]).unwrap().function
+    };
+    let problem = |broken: Function| {
+        let Err(error) = module(vec![broken], true).compile(&crate::Options::default()) else {
+            panic!("compiled");
+        };
+        let Error::Ir { function, problem, .. } = error else { panic!("{error}") };
+        assert_eq!(function, "f");
+        problem
+    };
+    // A load from the row in two places.
+    let mut twice = made();
+    let low = Block::new(1);
+    let first = twice.block(low).insts[0];
+    twice.block_mut(low).insts.push(first);
+    assert_eq!(problem(twice), Problem::Repeated);
+    // A constant that the arithmetic on constants would take away.
+    let mut divided = made();
+    for inst in &mut divided.insts {
+        if let Op::Alu { op: op @ AluOp::Mul, b, .. } = &mut inst.op {
+            (*op, *b) = (AluOp::Div, Operand::Imm(0));
+        }
+    }
+    assert_eq!(problem(divided), Problem::DivisionByZero);
+    // A value that is used before it is loaded.
+    let mut late = made();
+    let moved = late.block_mut(low).insts.remove(0);
+    late.block_mut(low).insts.push(moved);
+    assert!(matches!(problem(late), Problem::NotDominating(_)));
+    let mut open = made();
+    open.block_mut(low).end = None::<Terminator>;
+    assert_eq!(problem(open), Problem::BlockOpen);
+}

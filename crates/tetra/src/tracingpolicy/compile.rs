@@ -39,7 +39,8 @@ pub(crate) fn run(flags: &Flags) -> Result<String, Error> {
     policy.notes.iter().for_each(|note| complain(&format!("note: {}", note.line(&file))));
     let machine = machine(flags)?;
     let plan = Plan::new(policy, &machine).map_err(wrong)?;
-    let programs = explain(std::slice::from_ref(&plan), &machine).map_err(|cause| Error::Kernel(cause.to_string()))?;
+    let programs = explain(std::slice::from_ref(&plan), &machine)
+        .map_err(|cause| Error::Kernel(cause.to_string()))?;
     let mut text = format!("# Plan\n\n{plan}");
     for Explained { place, module, program } in programs {
         text.push_str(&format!("\n# Program at {place}\n\n{module}"));
