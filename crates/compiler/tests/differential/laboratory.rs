@@ -1,11 +1,12 @@
 //! Where a hook is tried: the verdict of its program beside that of the evaluator.
 
 use crate::harness::Harness;
-use crate::real::Given;
+use crate::real::{Given, Memory};
 use compiler::observed::Observed;
 use compiler::plan::{Attachment, EventKind, HookPlan, Input, Length, Source};
 use compiler::trial::{Trial, Trials};
 use policy::checked::{Argument, Hook};
+use policy::document::TypeName;
 use policy::evaluate::generate::Call;
 use policy::evaluate::{Namespaces, Process, Selectors};
 use policy::{CheckedPolicy, Problems};
@@ -18,7 +19,8 @@ pub(crate) struct Laboratory {
     /// Namespaces of the host.
     pub(crate) host: Namespaces,
     trials: Trials,
-    _harness: Harness,
+    memory: Memory,
+    harness: Harness,
 }
 
 /// What went wrong with a hook.
@@ -74,7 +76,7 @@ impl Laboratory {
         let tasks = harness.base.scan().unwrap();
         harness.base.adopt(&tasks).unwrap();
         let host = harness.machine.host.clone();
-        Some(Self { process: crate::process::own(), host, trials, _harness: harness })
+        Some(Self { process: crate::process::own(), host, trials, memory: Memory::new(), harness })
     }
 
     /// Tries the one hook of a policy; gives how many of the calls matched, unless an
@@ -88,9 +90,10 @@ impl Laboratory {
         let policy = read(yaml).map_err(|problems| Failure::new(Kind::Policy, None, problems))?;
         let policy = Arc::new(policy);
         let hook = &policy.hooks[0];
-        let mut trial = match self.trials.load(&policy, &plan(hook)) {
+        let mut trial = match self.trials.load(&policy, &self.plan(hook)) {
             Ok(trial) => trial,
-            Err(compiler::Error::Unsupported(_)) => return Ok(None),
+            // Nothing tells programs of workloads yet.
+            Err(compiler::Error::Unsupported(what)) if what == "workloads" => return Ok(None),
             Err(error) => return Err(Failure::new(Kind::Program, calls.first(), explain(&error))),
         };
         let selectors = Selectors::new(&hook.selectors, &policy.lists, |_| None).unwrap();
@@ -122,12 +125,58 @@ impl Laboratory {
         call: &Call,
         given: &Given,
     ) -> Result<Verdict, compiler::Error> {
-        let mut memory = Vec::new();
-        let seen = self.trials.run(trial, &given.call(call, &mut memory))?;
+        let call = given.call(call, &mut self.memory);
+        let seen = self.trials.run(trial, &call)?;
         Ok(seen.map(|seen| {
             assert_eq!(seen.process.pid, std::process::id());
             (seen.selector, seen.args, seen.returned)
         }))
+    }
+
+    /// The hook on a function of which only the policy says what its arguments are.
+    fn plan(&self, hook: &Hook) -> HookPlan {
+        let input = |argument: &Argument, source| Input {
+            place: argument.place.clone(),
+            kind: argument.kind,
+            label: argument.label.clone(),
+            source,
+            resolve: String::new(),
+            hops: Vec::new(),
+            length: argument
+                .size_argument
+                .map(|index| Length { source: Source::Argument { index, pointee: None }, size: 8 }),
+            return_copy: argument.return_copy,
+            max_data: argument.max_data,
+        };
+        let btf = &self.harness.machine.btf;
+        let task = btf.find_struct("task_struct").unwrap();
+        let argument = |argument: &Argument| {
+            let plain = input(argument, Source::Argument { index: argument.index, pointee: None });
+            let member = match argument.kind {
+                TypeName::File => "",
+                TypeName::Path => ".f_path",
+                _ => return plain,
+            };
+            let resolve = format!("files.fdt.fd[{}]{member}", self.memory.slot(argument.index));
+            let hops = btf.path(task, &resolve).unwrap();
+            Input { source: Source::CurrentTask, resolve, hops, ..plain }
+        };
+        HookPlan {
+            place: hook.place.clone(),
+            event: EventKind::Kprobe { function: "tried".to_owned() },
+            attachment: Attachment::Kprobe { function: "tried".to_owned(), syscall: false },
+            reason: String::new(),
+            args: hook.args.iter().map(argument).collect(),
+            data: Vec::new(),
+            returned: hook
+                .return_arg
+                .as_ref()
+                .map(|argument| input(argument, Source::Returned { pointee: None })),
+            return_action: hook.return_action,
+            selectors: hook.selectors.clone(),
+            message: hook.message.clone(),
+            tags: hook.tags.clone(),
+        }
     }
 }
 
@@ -150,40 +199,4 @@ fn explain(error: &compiler::Error) -> String {
         return text + &log[from..];
     }
     text
-}
-
-/// The hook on a function of which only the policy says what its arguments are.
-fn plan(hook: &Hook) -> HookPlan {
-    let input = |argument: &Argument, source| Input {
-        place: argument.place.clone(),
-        kind: argument.kind,
-        label: argument.label.clone(),
-        source,
-        resolve: String::new(),
-        hops: Vec::new(),
-        length: argument
-            .size_argument
-            .map(|index| Length { source: Source::Argument { index, pointee: None }, size: 8 }),
-        return_copy: argument.return_copy,
-        max_data: argument.max_data,
-    };
-    let argument = |argument: &Argument| {
-        input(argument, Source::Argument { index: argument.index, pointee: None })
-    };
-    HookPlan {
-        place: hook.place.clone(),
-        event: EventKind::Kprobe { function: "tried".to_owned() },
-        attachment: Attachment::Kprobe { function: "tried".to_owned(), syscall: false },
-        reason: String::new(),
-        args: hook.args.iter().map(argument).collect(),
-        data: Vec::new(),
-        returned: hook
-            .return_arg
-            .as_ref()
-            .map(|argument| input(argument, Source::Returned { pointee: None })),
-        return_action: hook.return_action,
-        selectors: hook.selectors.clone(),
-        message: hook.message.clone(),
-        tags: hook.tags.clone(),
-    }
 }

@@ -9,6 +9,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod campaign;
+mod files;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod laboratory;
@@ -16,125 +18,25 @@ mod process;
 mod real;
 mod regressions;
 
-use laboratory::{Failure, Laboratory};
+use laboratory::Laboratory;
 use policy::document::TypeName;
-use policy::evaluate::Event;
-use policy::evaluate::generate::{Call, Draft, Generator};
-use real::{Given, Words};
-use std::time::{Duration, Instant};
-
-/// Calls that each policy is tried on.
-const CALLS: usize = 60;
-/// Calls to try in all, unless told otherwise.
-const CASES: usize = 120_000;
-/// How long to go on, unless told otherwise.
-const TIME: Duration = Duration::from_secs(30);
-/// Policies that are tried however long that takes.
-const LEAST: usize = 30;
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
-
-/// The types that can be made up.
-fn kinds() -> Vec<TypeName> {
-    let only = std::env::var("DIFFERENTIAL_TYPES").ok();
-    let wanted = |kind: &&TypeName| {
-        only.as_ref().is_none_or(|only| only.split(',').any(|one| one == kind.name()))
-    };
-    TypeName::ALL.iter().filter(|kind| real::can_be_made(**kind)).filter(wanted).copied().collect()
-}
-
-/// A function with some of the types.
-fn call(words: &mut Words, kinds: &[TypeName]) -> Call {
-    let numbers: Vec<TypeName> =
-        kinds.iter().copied().filter(|kind| real::is_number(*kind)).collect();
-    let args = (0..1 + words.below(4)).map(|_| words.of(kinds)).collect();
-    let returned = (!numbers.is_empty() && words.below(3) == 0).then(|| words.of(&numbers));
-    Call { hook: "kprobes: [{call: tried, syscall: false".to_owned(), args, returned }
-}
+use real::Given;
 
 #[test]
 fn random_policies_mean_what_the_evaluator_says() {
     let Some(mut laboratory) = Laboratory::new() else { return };
-    let first = number("DIFFERENTIAL_SEED").unwrap_or(0);
-    let cases = number("DIFFERENTIAL_CASES");
-    let policies = cases.map_or(CASES, |cases| cases as usize).div_ceil(CALLS);
-    let kinds = kinds();
-    let start = Instant::now();
-    let (mut tried, mut matched, mut skipped) = (0, 0, 0);
-    for index in 0..policies {
-        if cases.is_none() && index >= LEAST && start.elapsed() > TIME {
-            break;
-        }
-        // Each policy has a seed of its own, so that one can be tried alone.
-        let seed = first.wrapping_add(index as u64);
-        let (mut words, mut generator) = (Words::new(seed), Generator::new(seed));
-        let call = call(&mut words, &kinds);
-        let around = laboratory.process.clone().filter(|_| words.below(4) == 0);
-        let draft = match &around {
-            Some(process) => generator.policy_around(&call, process, &laboratory.host),
-            None => generator.policy(&call),
-        };
-        let hook = laboratory::read(&draft.to_string()).unwrap();
-        let calls: Vec<Given> = (0..CALLS)
-            .map(|_| {
-                let event = Event {
-                    process: around.clone().unwrap_or_default(),
-                    host: laboratory.host.clone(),
-                    ..generator.event(&hook.hooks[0])
-                };
-                Given::new(&mut words, &call, event)
-            })
-            .collect();
-        match laboratory.check(&draft.to_string(), &call, &calls) {
-            Ok(None) => skipped += 1,
-            Ok(Some(matches)) => {
-                tried += calls.len();
-                matched += matches;
-            }
-            Err(failure) => {
-                let (draft, failure) = shrink(&mut laboratory, &call, draft, failure);
-                panic!("DIFFERENTIAL_SEED={seed} DIFFERENTIAL_CASES=1:\n{draft}\n{failure}");
-            }
-        }
-    }
-    eprintln!(
-        "{tried} cases, {matched} of them matches, {skipped} policies skipped, in {:.1?}",
-        start.elapsed()
-    );
-    // Neither all nor none: else nothing is compared.
-    assert!(matched > tried / 20 && matched < tried - tried / 20, "{matched} of {tried} match");
+    let made: Vec<TypeName> =
+        TypeName::ALL.iter().copied().filter(|kind| real::can_be_made(*kind)).collect();
+    campaign::run(&mut laboratory, &made, Given::new);
 }
 
-/// The smallest policy and call that were found to fail in the same way.
-fn shrink(
-    laboratory: &mut Laboratory,
-    call: &Call,
-    draft: Draft,
-    mut failure: Failure,
-) -> (Draft, Failure) {
-    let kind = failure.kind;
-    let mut fails = |draft: &Draft, given: &[Given]| {
-        let checked = laboratory.check(&draft.to_string(), call, given);
-        checked.err().filter(|failure| failure.kind == kind)
-    };
-    let given: Vec<Given> = failure.given.iter().cloned().collect();
-    let draft = draft.shrink(|draft| match fails(draft, &given) {
-        Some(smaller) => {
-            failure = smaller;
-            true
-        }
-        None => false,
+#[test]
+fn random_policies_on_files_mean_what_the_evaluator_says() {
+    let Some(mut laboratory) = Laboratory::new() else { return };
+    let kinds = [TypeName::Fd, TypeName::File, TypeName::Path, TypeName::Int];
+    let Some(root) = files::Root::enter() else { return };
+    campaign::run(&mut laboratory, &kinds, |words, call, event| {
+        let (event, files) = root.open(words, call, event);
+        Given { files, ..Given::new(words, call, event) }
     });
-    'smaller: loop {
-        for given in failure.given.iter().flat_map(Given::smaller) {
-            if let Some(smaller) = fails(&draft, &[given]) {
-                failure = smaller;
-                continue 'smaller;
-            }
-        }
-        return (draft, failure);
-    }
 }

@@ -1,13 +1,15 @@
 //! Making calls real: the words that a program gets for the values of an event, and what is at their
 //! addresses.
 
-use compiler::observed::{End, Fault, Observed, SocketAddress};
+use compiler::observed::{End, Fault, FilePath, Observed, SocketAddress};
 use compiler::trial;
 use policy::checked::{ValueKind, Width};
 use policy::document::TypeName;
 use policy::evaluate::generate::Call;
 use policy::evaluate::{Event, Value};
 use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 /// Whether values of a type can be made up: numbers, and what is in memory of the process.
 pub(crate) fn can_be_made(kind: TypeName) -> bool {
@@ -48,15 +50,45 @@ impl Words {
 }
 
 /// A call: the event as the evaluator has it, and how it is made real.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Given {
     pub(crate) event: Event,
     /// What stands in words above the bits of narrower types.
     pub(crate) above: u64,
     /// How many bytes there are in buffers behind those that fit.
-    beyond: usize,
+    pub(crate) beyond: usize,
     /// The address of what cannot be read.
     pub(crate) nowhere: u64,
+    /// The files of arguments that have paths.
+    pub(crate) files: Vec<Option<Opened>>,
+}
+
+/// An open file.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub(crate) file: Rc<OwnedFd>,
+    /// Type and permissions.
+    pub(crate) mode: u16,
+}
+
+/// What calls point to, for as long as they are made.
+pub(crate) struct Memory {
+    bytes: Vec<Vec<u8>>,
+    /// Descriptors whose numbers programs know, one for each argument.
+    slots: Vec<OwnedFd>,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let slot = |_| rustix::io::fcntl_dupfd_cloexec(&null, 500).unwrap();
+        Self { bytes: Vec::new(), slots: (0..trial::ARGUMENTS).map(slot).collect() }
+    }
+
+    /// Where programs find the file of an argument that is a pointer to one.
+    pub(crate) fn slot(&self, index: u32) -> i32 {
+        self.slots[index as usize].as_raw_fd()
+    }
 }
 
 impl std::fmt::Debug for Given {
@@ -65,6 +97,14 @@ impl std::fmt::Debug for Given {
             match value {
                 Value::Text(text) => {
                     writeln!(f, "arg{index}: {} bytes: {}", text.len(), short(text))?;
+                }
+                Value::Path { path, file_type } => {
+                    writeln!(
+                        f,
+                        "arg{index}: {} bytes: {}, {file_type:?}",
+                        path.len(),
+                        short(path)
+                    )?;
                 }
                 Value::Fault => writeln!(f, "arg{index}: at {:#x}", self.nowhere)?,
                 value => writeln!(f, "arg{index}: {value:?}")?,
@@ -111,14 +151,27 @@ impl Given {
         }
         let random = words.next();
         let above = words.of(&[0, u64::MAX, random]);
-        Self { event, above, nowhere: words.of(&NOWHERE), beyond }
+        Self { event, above, nowhere: words.of(&NOWHERE), beyond, files: Vec::new() }
     }
 
     /// The call as it is tried. `memory` keeps what it points to.
-    pub(crate) fn call(&self, call: &Call, memory: &mut Vec<Vec<u8>>) -> trial::Call {
+    pub(crate) fn call(&self, call: &Call, memory: &mut Memory) -> trial::Call {
+        memory.bytes.clear();
         let mut arguments = [0; trial::ARGUMENTS];
+        for (index, opened) in call.indices().iter().zip(&self.files) {
+            if let Some(opened) = opened {
+                rustix::io::dup2(&opened.file, &mut memory.slots[*index as usize]).unwrap();
+            }
+        }
         for ((index, kind), value) in call.indices().iter().zip(&call.args).zip(&self.event.args) {
-            arguments[*index as usize] = self.word(*kind, value, memory);
+            arguments[*index as usize] = match (kind, value) {
+                (TypeName::Fd, Value::Path { .. }) => {
+                    let number = memory.slot(*index) as u64;
+                    number | self.above << 32
+                }
+                (TypeName::File | TypeName::Path, _) => 0,
+                _ => self.word(*kind, value, memory),
+            };
             if *kind == TypeName::CharBuf {
                 arguments[*index as usize + 1] = match value {
                     Value::Text(bytes) => self.length(bytes) as u64,
@@ -134,7 +187,7 @@ impl Given {
         trial::Call { arguments, returned }
     }
 
-    fn word(&self, kind: TypeName, value: &Value, memory: &mut Vec<Vec<u8>>) -> u64 {
+    fn word(&self, kind: TypeName, value: &Value, memory: &mut Memory) -> u64 {
         match (value, kind.kind()) {
             (Value::Integer(value), ValueKind::Integer(Width { bits, .. })) => {
                 let mask = u64::MAX >> (64 - bits);
@@ -187,8 +240,23 @@ impl Given {
 
     /// What is to be captured: arguments and return value.
     pub(crate) fn captured(&self, call: &Call) -> (Vec<Option<Observed>>, Option<Observed>) {
-        let args = call.args.iter().zip(&self.event.args);
-        let args = args.map(|(kind, value)| Some(self.observed(*kind, value))).collect();
+        let args =
+            call.args.iter().zip(&self.event.args).enumerate().map(|(index, (kind, value))| {
+                let opened = self.files.get(index).and_then(Option::as_ref);
+                Some(match (value, opened) {
+                    (Value::Path { path, .. }, Some(opened)) => {
+                        let path = path.clone();
+                        let path = FilePath { path, complete: true, mode: opened.mode };
+                        if *kind == TypeName::Path {
+                            Observed::Path(path)
+                        } else {
+                            Observed::File(path)
+                        }
+                    }
+                    _ => self.observed(*kind, value),
+                })
+            });
+        let args = args.collect();
         let returned = call.returned.zip(self.event.returned.as_ref());
         (args, returned.map(|(kind, value)| self.observed(kind, value)))
     }
@@ -255,9 +323,9 @@ fn short(bytes: &[u8]) -> String {
 }
 
 /// The address of bytes that stay there.
-fn keep(memory: &mut Vec<Vec<u8>>, bytes: Vec<u8>) -> u64 {
+fn keep(memory: &mut Memory, bytes: Vec<u8>) -> u64 {
     let address = bytes.as_ptr() as u64;
-    memory.push(bytes);
+    memory.bytes.push(bytes);
     address
 }
 

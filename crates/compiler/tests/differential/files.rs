@@ -1,0 +1,143 @@
+//! Files of any path: in a root directory of this thread's own.
+
+use crate::real::{Opened, Words};
+use nix::sched::{CloneFlags, unshare};
+use policy::checked::FileType;
+use policy::document::TypeName;
+use policy::evaluate::generate::Call;
+use policy::evaluate::{Event, Value};
+use rustix::fs::{FileType as Made, Mode, OFlags, fstat, mkdir, mknodat, open, unlink};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// A root directory; left when dropped.
+pub(crate) struct Root {
+    /// The one before.
+    outside: OwnedFd,
+    place: PathBuf,
+}
+
+impl Root {
+    /// `None`, with a word: this thread cannot have a root of its own.
+    pub(crate) fn enter() -> Option<Self> {
+        let place = std::env::temp_dir().join(format!("differential-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        let directory = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let outside = open("/", directory, Mode::empty()).unwrap();
+        if let Err(error) = unshare(CloneFlags::CLONE_FS) {
+            eprintln!("skipped: no root directory for one thread: {error}");
+            return None;
+        }
+        rustix::process::chroot(&place).unwrap();
+        rustix::process::chdir("/").unwrap();
+        Some(Self { outside, place })
+    }
+
+    /// Opens a file for each value that has a path; what cannot be a path is made one.
+    pub(crate) fn open(
+        &self,
+        words: &mut Words,
+        call: &Call,
+        mut event: Event,
+    ) -> (Event, Vec<Option<Opened>>) {
+        let mut files = Vec::new();
+        for (kind, value) in call.args.iter().zip(&mut event.args) {
+            // There is no bad pointer to a file.
+            if matches!(value, Value::Fault) && matches!(kind, TypeName::File | TypeName::Path) {
+                *value = Value::path("/");
+            }
+            let Value::Path { path, file_type } = value else {
+                files.push(None);
+                continue;
+            };
+            let opened = if path.is_empty() { pipe() } else { at_path(words, path, *file_type) };
+            let mode = fstat(&*opened.file).unwrap().st_mode;
+            if *kind != TypeName::Fd {
+                *file_type = FileType::of_mode(mode);
+            }
+            files.push(Some(opened));
+        }
+        (event, files)
+    }
+}
+
+fn opened(file: OwnedFd) -> Opened {
+    let mode = fstat(&file).unwrap().st_mode as u16;
+    Opened { file: Rc::new(file), mode }
+}
+
+/// Something without a path.
+fn pipe() -> Opened {
+    opened(rustix::pipe::pipe().unwrap().0)
+}
+
+/// Opens the file of a path, made unless it is there. The path becomes what it is called.
+fn at_path(words: &mut Words, path: &mut Vec<u8>, file_type: Option<FileType>) -> Opened {
+    let mut names: Vec<Vec<u8>> = path
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b"." && *name != b"..")
+        .map(|name| name[..name.len().min(255)].to_vec())
+        .collect();
+    let mut whole = vec![b'/'];
+    let last = names.pop();
+    let mut new = false;
+    for name in names {
+        let mut next = whole.clone();
+        if next.len() > 1 {
+            next.push(b'/');
+        }
+        next.extend(name);
+        // What is a file stays one.
+        if mkdir(&next, Mode::RWXU).is_err() && !is_directory(&next) {
+            break;
+        }
+        whole = next;
+    }
+    if let Some(last) = last
+        && whole.len() + last.len() < 3000
+    {
+        let mut next = whole.clone();
+        if next.len() > 1 {
+            next.push(b'/');
+        }
+        next.extend(last);
+        let made = match file_type {
+            Some(FileType::Directory) => mkdir(&next, Mode::RWXU),
+            Some(FileType::Fifo) => make(&next, Made::Fifo),
+            Some(FileType::Socket) => make(&next, Made::Socket),
+            _ => make(&next, Made::RegularFile),
+        };
+        new = made.is_ok();
+        if new || rustix::fs::lstat(&next).is_ok() {
+            whole = next;
+        }
+    }
+    let file = open(&whole, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let file = opened(file);
+    // Not what another call has open.
+    if new && words.below(12) == 0 && unlink(&whole).is_ok() {
+        whole.extend(b" (deleted)");
+    }
+    *path = whole;
+    file
+}
+
+fn make(path: &[u8], what: Made) -> rustix::io::Result<()> {
+    mknodat(rustix::fs::CWD, path, what, Mode::RUSR | Mode::XGRP, 0)
+}
+
+fn is_directory(path: &[u8]) -> bool {
+    rustix::fs::lstat(path).is_ok_and(|stat| Made::from_raw_mode(stat.st_mode).is_dir())
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let left = rustix::process::fchdir(&self.outside)
+            .and_then(|()| rustix::process::chroot("."))
+            .map(|()| std::fs::remove_dir_all(&self.place));
+        if let Err(error) = left {
+            eprintln!("{}: {error}", self.place.display());
+        }
+    }
+}
