@@ -158,7 +158,7 @@ impl Walk<'_, '_> {
         let b = &mut *self.b;
         let steps = b.iconst(STEPS);
         let step = b.func_addr(step);
-        let slot = b.slot(8, 8);
+        let slot = b.temporary(8, 8);
         b.slot_store(Size::U64, slot, 0, self.area);
         let context = b.slot_addr(slot, 0);
         let flags = b.iconst(0);

@@ -136,7 +136,7 @@ impl Emitter<'_> {
     /// Adds one to a counter of the section ([`map::counter`]).
     pub(crate) fn count(&mut self, counter: i16) {
         let b = &mut self.b;
-        let key = b.slot(4, 4);
+        let key = b.temporary(4, 4);
         b.slot_store(Size::U32, key, 0, self.index as i32);
         let counters = b.map(self.maps.counters);
         let key = b.slot_addr(key, 0);

@@ -218,7 +218,7 @@ impl Emitter<'_> {
         fault: Block,
         code: u16,
     ) -> Value {
-        let slot = self.b.slot(8, 8);
+        let slot = self.b.temporary(8, 8);
         let from = if offset == 0 { address } else { self.b.add(address, offset as i32) };
         let to = self.b.slot_addr(slot, 0);
         let bytes = self.b.iconst(size.bytes() as i64);

@@ -61,7 +61,7 @@ pub(crate) fn element(
     index: u32,
     otherwise: i32,
 ) -> Value {
-    let key = b.slot(4, 4);
+    let key = b.temporary(4, 4);
     b.slot_store(Size::U32, key, 0, index as i32);
     let map = b.map(map);
     let key = b.slot_addr(key, 0);
@@ -87,7 +87,7 @@ impl Emitter<'_> {
         let leave = self.leave;
         self.b.jump(leave, &[]);
         self.b.switch_to(some);
-        let key = self.b.slot(4, 4);
+        let key = self.b.temporary(4, 4);
         self.b.slot_store(Size::U32, key, 0, number);
         let map = self.b.map(self.maps.scratch);
         let key = self.b.slot_addr(key, 0);
@@ -112,7 +112,7 @@ impl Emitter<'_> {
         let (give, done) = (b.create_block(), b.create_block());
         b.brif(Cond::Ne, held, 0, give, done);
         b.switch_to(give);
-        let key = b.slot(4, 4);
+        let key = b.temporary(4, 4);
         b.slot_store(Size::U32, key, 0, 0);
         let map = b.map(self.maps.cpu);
         let key = b.slot_addr(key, 0);

@@ -309,7 +309,7 @@ impl Emitter<'_> {
                 _ => self.raw_context,
             },
         };
-        let key = self.b.slot(call::KEY_SIZE as u32, 8);
+        let key = self.b.temporary(call::KEY_SIZE as u32, 8);
         self.b.slot_store(Size::U64, key, call::FRAME, frame);
         self.b.slot_store(Size::U32, key, call::SECTION, section.number as i32);
         self.b.slot_store(Size::U32, key, call::SECTION + 4, 0);

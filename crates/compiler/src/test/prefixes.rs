@@ -34,7 +34,7 @@ pub(crate) fn lookup(
         entries: prefixes.iter().map(entry).collect(),
     });
     let b = &mut e.b;
-    let key = b.slot(key_size, 4);
+    let key = b.temporary(key_size, 4);
     b.slot_store(Size::U32, key, 0, 64 * words.len() as i32);
     for (index, word) in words.iter().enumerate() {
         let upper = b.lshr(*word, 32);

@@ -43,7 +43,7 @@ pub(crate) fn contains(
     e.require(Cond::Uge, text.length, shortest as i32, to.no);
     let search = e.function("tg_search", step(&values, ignoring_case)?);
     let b = &mut e.b;
-    let state = b.slot(at::SIZE, 8);
+    let state = b.temporary(at::SIZE, 8);
     b.slot_store(Size::U64, state, at::START, text.start);
     b.slot_store(Size::U64, state, at::LENGTH, text.length);
     b.slot_store(Size::U64, state, at::FOUND, 0);

@@ -97,7 +97,7 @@ impl Emitter<'_> {
         size: Size,
         fault: Block,
     ) -> Value {
-        let slot = self.b.slot(8, 8);
+        let slot = self.b.temporary(8, 8);
         let to = self.b.slot_addr(slot, 0);
         let from = self.b.add(start, offset);
         let bytes = self.b.iconst(size.bytes() as i64);

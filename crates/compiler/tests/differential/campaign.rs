@@ -12,7 +12,9 @@ const CALLS: usize = 60;
 /// Calls to try in all, unless told otherwise.
 const CASES: usize = 120_000;
 /// How long to go on, unless told otherwise.
-const TIME: Duration = Duration::from_secs(30);
+const TIME: Duration = Duration::from_secs(20);
+/// How long to look for something smaller that fails.
+const SHRINKING: Duration = Duration::from_secs(60);
 /// Policies that are tried however long that takes.
 const LEAST: usize = 30;
 
@@ -106,7 +108,11 @@ fn shrink(
     mut failure: Failure,
 ) -> (Draft, Failure) {
     let kind = failure.kind;
+    let start = Instant::now();
     let mut fails = |draft: &Draft, given: &[Given]| {
+        if start.elapsed() > SHRINKING {
+            return None;
+        }
         let checked = laboratory.check(&draft.to_string(), call, given);
         checked.err().filter(|failure| failure.kind == kind)
     };

@@ -62,6 +62,7 @@ pub struct FunctionBuilder {
     current: Block,
     line: Option<LineId>,
     vars: Variables,
+    temporary: Option<Slot>,
     error: Option<Error>,
 }
 
@@ -81,7 +82,14 @@ impl FunctionBuilder {
         for _ in 0..params {
             func.new_param(entry);
         }
-        Self { func, current: entry, line: None, vars: Variables::default(), error: None }
+        Self {
+            func,
+            current: entry,
+            line: None,
+            vars: Variables::default(),
+            temporary: None,
+            error: None,
+        }
     }
 
     /// The function's parameter `index`, from 0.
@@ -343,6 +351,21 @@ impl FunctionBuilder {
     pub fn slot(&mut self, size: u32, align: u32) -> Slot {
         self.func.slots.push(SlotData { size, align });
         Slot::new(self.func.slots.len() - 1)
+    }
+
+    /// A piece of this function's stack for what is used at once: the key of a lookup, what a helper
+    /// reads into. All pieces that come from here are the same one, so what is in it lasts until the
+    /// next is asked for.
+    pub fn temporary(&mut self, size: u32, align: u32) -> Slot {
+        let Some(slot) = self.temporary else {
+            let slot = self.slot(size, align);
+            self.temporary = Some(slot);
+            return slot;
+        };
+        let data = &mut self.func.slots[slot.index()];
+        data.size = data.size.max(size);
+        data.align = data.align.max(align);
+        slot
     }
 
     /// Address of byte `off` of a slot.
