@@ -22,7 +22,11 @@ impl Root {
     /// `None`, with a word: this thread cannot have a root of its own.
     pub(crate) fn enter() -> Option<Self> {
         let place = std::env::temp_dir().join(format!("differential-{}", std::process::id()));
-        std::fs::create_dir_all(&place).unwrap();
+        // What is read to know how many CPUs there are.
+        let cpus = "sys/devices/system/cpu";
+        std::fs::create_dir_all(place.join(cpus)).unwrap();
+        let possible = std::fs::read(format!("/{cpus}/possible")).unwrap();
+        std::fs::write(place.join(cpus).join("possible"), possible).unwrap();
         let directory = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let outside = open("/", directory, Mode::empty()).unwrap();
         if let Err(error) = unshare(CloneFlags::CLONE_FS) {

@@ -169,6 +169,8 @@ impl Given {
                     let number = memory.slot(*index) as u64;
                     number | self.above << 32
                 }
+                // More than a process can have open.
+                (TypeName::Fd, _) => 0x7fff_ffff | self.above << 32,
                 (TypeName::File | TypeName::Path, _) => 0,
                 _ => self.word(*kind, value, memory),
             };

@@ -1,1 +1,0 @@
-//! Cases on which program and evaluator once did not agree.
