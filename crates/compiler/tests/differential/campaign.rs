@@ -121,7 +121,7 @@ fn shrink(
         let checked = laboratory.check(&draft.to_string(), call, given);
         checked.err().filter(|failure| failure.kind == kind)
     };
-    let given: Vec<Given> = failure.given.iter().cloned().collect();
+    let given: Vec<Given> = failure.given.as_deref().into_iter().cloned().collect();
     let draft = draft.shrink(|draft| match fails(draft, &given) {
         Some(smaller) => {
             failure = smaller;
@@ -130,7 +130,7 @@ fn shrink(
         None => false,
     });
     'smaller: loop {
-        for given in failure.given.iter().flat_map(Given::smaller) {
+        for given in failure.given.as_deref().into_iter().flat_map(Given::smaller) {
             if let Some(smaller) = fails(&draft, &[given]) {
                 failure = smaller;
                 continue 'smaller;

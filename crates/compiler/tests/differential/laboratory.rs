@@ -28,7 +28,7 @@ pub(crate) struct Laboratory {
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     /// The call that it went wrong with.
-    pub(crate) given: Option<Given>,
+    pub(crate) given: Option<Box<Given>>,
     text: String,
 }
 
@@ -50,7 +50,7 @@ type Verdict = Option<(Option<usize>, Vec<Option<Observed>>, Option<Observed>)>;
 
 impl Failure {
     fn new(kind: Kind, given: Option<&Given>, text: impl ToString) -> Self {
-        Self { kind, given: given.cloned(), text: text.to_string() }
+        Self { kind, given: given.cloned().map(Box::new), text: text.to_string() }
     }
 }
 
