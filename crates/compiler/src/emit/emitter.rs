@@ -44,6 +44,8 @@ pub(crate) struct Emitter<'k> {
     pub(super) scratch: Var,
     /// Its bit.
     pub(super) scratch_bit: Var,
+    /// The scratch area, where it was taken for all that is emitted now.
+    pub(super) held: Option<Value>,
     /// Bytes of the record so far; items are appended behind.
     pub(super) length: Var,
     /// Texts that were read for filters.

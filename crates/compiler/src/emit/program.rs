@@ -175,6 +175,7 @@ fn section_function(
         leave,
         scratch,
         scratch_bit,
+        held: None,
         length,
         texts: HashMap::new(),
         names: None,

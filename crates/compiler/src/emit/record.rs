@@ -147,7 +147,7 @@ impl Emitter<'_> {
         self.b.switch_to(have);
         let state = self.b.get(text.state);
         self.require(Cond::Eq, state, 1, unknown);
-        let area = self.scratch();
+        let area = self.held_scratch();
         let start = self.b.get(text.start);
         let start = self.b.and(start, ITEM_MASK);
         let start = self.b.add(area, start);
@@ -179,6 +179,10 @@ impl Emitter<'_> {
     /// Appends a value, or the reason why it could not be read. What does not fit any more is left
     /// out; its absence says so.
     fn append(&mut self, position: Position, input: &Input) -> Result<(), Error> {
+        self.with_scratch(|e| e.append_item(position, input))
+    }
+
+    fn append_item(&mut self, position: Position, input: &Input) -> Result<(), Error> {
         let Some(kind) = value::of(input.kind) else { return Ok(()) };
         let area = self.scratch();
         let offset = self.b.get(self.length);

@@ -74,6 +74,9 @@ impl Emitter<'_> {
     /// The scratch area, taken on first use and kept until the section is left. When there is none,
     /// that is counted and the section left.
     pub(crate) fn scratch(&mut self) -> Value {
+        if let Some(area) = self.held {
+            return area;
+        }
         let held = self.b.get(self.scratch);
         let (take, have) = (self.b.create_block(), self.b.create_block());
         let area = self.b.append_param(have);
@@ -102,6 +105,26 @@ impl Emitter<'_> {
         self.b.jump(have, &[value]);
         self.b.switch_to(have);
         area
+    }
+
+    /// Takes the scratch area for all of what `body` emits, so that it is not asked for each time.
+    pub(crate) fn with_scratch(
+        &mut self,
+        body: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let area = self.scratch();
+        let before = self.held.replace(area);
+        let result = body(self);
+        self.held = before;
+        result
+    }
+
+    /// The scratch area where something that is in it was read before: on every such way it is held.
+    pub(crate) fn held_scratch(&mut self) -> Value {
+        match self.held {
+            Some(area) => area,
+            None => self.b.get(self.scratch),
+        }
     }
 
     /// Gives the area back, if one was taken.

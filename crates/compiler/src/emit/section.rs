@@ -217,6 +217,10 @@ impl Emitter<'_> {
     /// A selector has matched, or there is none. `selector`: what [`Self::first`] or
     /// [`Self::holding`] gave; 0 without selectors.
     fn matched(&mut self, section: &Section, selector: Value) -> Result<(), Error> {
+        self.with_scratch(|e| e.report(section, selector))
+    }
+
+    fn report(&mut self, section: &Section, selector: Value) -> Result<(), Error> {
         let hook = section.hook.clone();
         let now = self.now();
         for (index, input) in hook.args.iter().enumerate() {
@@ -318,7 +322,6 @@ impl Emitter<'_> {
 
     fn at_return(&mut self, section: &Section) -> Result<(), Error> {
         use map::call;
-        let hook = section.hook.clone();
         let leave = self.leave;
         let key = self.call_key(section, true)?;
         let calls = self.b.map(self.maps.calls);
@@ -332,7 +335,20 @@ impl Emitter<'_> {
         let key = self.call_key(section, true)?;
         let calls = self.b.map(self.maps.calls);
         self.b.call(helper::MAP_DELETE_ELEM, &[calls, key]);
+        // Something is sent in any case: the values, or the word that there are none.
+        self.with_scratch(|e| e.complete(section, began, holding, &buffers))
+    }
 
+    /// Completes a call that began then and for which these selectors' entry parts held.
+    fn complete(
+        &mut self,
+        section: &Section,
+        began: Value,
+        holding: Value,
+        buffers: &[Value],
+    ) -> Result<(), Error> {
+        let hook = section.hook.clone();
+        let leave = self.leave;
         let post = self.b.create_block();
         let selector = self.b.append_param(post);
         for (index, filters) in hook.selectors.iter().enumerate() {
@@ -360,10 +376,10 @@ impl Emitter<'_> {
             self.b.jump(leave, &[]);
         }
         self.b.switch_to(post);
-        let mut buffers = buffers.into_iter();
+        let mut buffers = buffers.iter();
         for (index, input) in hook.args.iter().enumerate().filter(|(_, input)| input.return_copy) {
             if let Some(address) = buffers.next() {
-                self.returned_buffer = Some(address);
+                self.returned_buffer = Some(*address);
                 self.capture(Position::Argument(index), input)?;
                 self.returned_buffer = None;
             }
