@@ -505,10 +505,14 @@ fn programs_about_to_run() {
     });
 }
 
-/// What a policy on a function captures first, while `body` runs.
+/// What a policy on a function captures first, while `body` runs; other tests are other threads.
 fn captured_during(harness: &mut Harness, body: impl FnOnce()) -> Vec<Observed> {
     let seen = harness.during(body);
-    seen.into_iter().map(|seen| seen.args[0].clone().unwrap()).collect()
+    let own = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+    seen.into_iter()
+        .filter(|seen| seen.tid == own)
+        .map(|seen| seen.args[0].clone().unwrap())
+        .collect()
 }
 
 #[test]
