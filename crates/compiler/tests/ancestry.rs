@@ -5,7 +5,8 @@
 mod harness;
 
 use harness::{
-    Harness, Place, command, go, load, resolved, shell, told, umask, umask_hook, waiting,
+    Harness, Place, command, go, load, resolved, shell, told, umask, umask_hook, unshare_command,
+    waiting,
 };
 use std::process::Command;
 
@@ -13,7 +14,7 @@ use std::process::Command;
 fn children_match_when_their_ancestor_has_ended_or_runs_something_else() {
     let Some(mut harness) = Harness::new() else { return };
     let place = Place::new("children");
-    let [one, two] = ["one", "two"].map(|name| place.copy(name));
+    let [one, two] = ["one/sh", "two/sh"].map(|name| place.copy(name));
     let follow = format!("[/x, {}], followChildren: true", one.display());
     load(
         &mut harness,
@@ -55,7 +56,7 @@ fn told_late(harness: &mut Harness, body: impl FnOnce()) -> Vec<String> {
 fn children_from_before_are_asked_for_their_living_ancestors() {
     let Some(mut harness) = Harness::new() else { return };
     let place = Place::new("living");
-    let [one, two] = ["one", "two"].map(|name| place.copy(name));
+    let [one, two] = ["one/sh", "two/sh"].map(|name| place.copy(name));
     // A grandchild that runs something else.
     let script = format!("{0} -c \"{0} -c 'echo; read line; umask 162'; :\"; :", two.display());
     let child = waiting(&one, &script);
@@ -76,7 +77,7 @@ fn children_from_before_are_asked_for_their_living_ancestors() {
 fn parents_are_followed_from_the_parent_on() {
     let Some(mut harness) = Harness::new() else { return };
     let place = Place::new("parents");
-    let [one, two] = ["one", "two"].map(|name| place.copy(name));
+    let [one, two] = ["one/sh", "two/sh"].map(|name| place.copy(name));
     let follow = format!("[{}], followChildren: true", one.display());
     load(
         &mut harness,
@@ -132,7 +133,7 @@ fn ids_in_a_namespace_are_followed_within_it() {
     }
     let inside = "(umask 165); :";
     let names = told(&mut harness, || {
-        shell(Command::new("unshare").args(["-pf", "sh", "-c", inside]));
+        shell(unshare_command().args(["-pf", "sh", "-c", inside]));
     });
     assert_eq!(names, ["first"]);
     assert_eq!(told(&mut harness, || umask(0o165)), ["host", "not-first"]);

@@ -171,7 +171,7 @@ fn long_paths_are_compared_to_their_end() {
 fn the_parent_is_who_forked_or_the_image_that_was_replaced() {
     let Some(mut harness) = Harness::new() else { return };
     let place = Place::new("parent");
-    let [one, two] = ["one", "two"].map(|name| place.copy(name));
+    let [one, two] = ["one/sh", "two/sh"].map(|name| place.copy(name));
     let own = resolved("/proc/self/exe");
     load(
         &mut harness,

@@ -4,9 +4,8 @@
 
 mod harness;
 
-use harness::{Harness, shell, told, umask, umask_hook};
+use harness::{Harness, shell, told, umask, umask_hook, unshare_command};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-use std::process::Command;
 
 #[test]
 fn a_dropped_capability_is_missed_in_its_set_only() {
@@ -68,7 +67,7 @@ fn capabilities_in_a_user_namespace_can_be_asked_for_alone() {
         let filter = format!("matchCapabilities: [{{operator: In, values: [CAP_CHOWN]{more}}}]");
         harness.load(&umask_hook(name, 0o132, &filter));
     }
-    let inside = || shell(Command::new("unshare").args(["-Ur", "sh", "-c", "umask 132"]));
+    let inside = || shell(unshare_command().args(["-Ur", "sh", "-c", "umask 132"]));
     assert_eq!(told(&mut harness, inside), ["any", "inside"]);
     assert_eq!(told(&mut harness, || umask(0o132)), ["any"]);
 }

@@ -4,10 +4,9 @@
 
 mod harness;
 
-use harness::{Harness, shell, told, umask, umask_hook};
+use harness::{Harness, shell, told, umask, umask_hook, unshare_command};
 use nix::sched::{CloneFlags, unshare};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-use std::process::Command;
 
 fn load(harness: &mut Harness, mask: u32, section: &str, cases: &[(&str, &str)]) {
     for (name, filter) in cases {
@@ -81,8 +80,7 @@ fn a_process_has_changed_nothing_by_being_started_elsewhere() {
     );
     // exec and fork begin anew with what there is.
     let script = "umask 173; (umask 173); :";
-    let names =
-        told(&mut harness, || shell(Command::new("unshare").args(["-u", "sh", "-c", script])));
+    let names = told(&mut harness, || shell(unshare_command().args(["-u", "sh", "-c", script])));
     assert!(names.is_empty(), "{names:?}");
 }
 

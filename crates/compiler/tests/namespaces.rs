@@ -4,10 +4,9 @@
 
 mod harness;
 
-use harness::{Harness, shell, told, umask, umask_hook};
+use harness::{Harness, shell, told, umask, umask_hook, unshare_command};
 use nix::sched::{CloneFlags, unshare};
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
 
 #[test]
 fn namespaces_are_told_by_their_inode_and_from_the_hosts() {
@@ -79,8 +78,8 @@ fn children_to_come_have_their_own_kind() {
         harness.load(&umask_hook(name, 0o123, &filter));
     }
     // What unshare -p without -f runs is not itself in the new namespace.
-    let outside = || shell(Command::new("unshare").args(["-p", "sh", "-c", "umask 123"]));
+    let outside = || shell(unshare_command().args(["-p", "sh", "-c", "umask 123"]));
     assert_eq!(told(&mut harness, outside), ["children"]);
-    let inside = || shell(Command::new("unshare").args(["-pf", "sh", "-c", "umask 123"]));
+    let inside = || shell(unshare_command().args(["-pf", "sh", "-c", "umask 123"]));
     assert_eq!(told(&mut harness, inside), ["children", "own"]);
 }

@@ -4,8 +4,7 @@
 
 mod harness;
 
-use harness::{Harness, shell, umask, umask_hook};
-use std::process::Command;
+use harness::{Harness, shell, umask, umask_hook, unshare_command};
 
 #[test]
 fn a_process_is_told_by_its_id() {
@@ -51,7 +50,7 @@ fn ids_in_a_namespace_are_those_of_the_innermost() {
     }
     let seen = harness.everything_during(|| {
         // pid 1 of a new namespace, and pid 2 there
-        shell(Command::new("unshare").args(["-pf", "sh", "-c", "umask 113; (umask 113); :"]));
+        shell(unshare_command().args(["-pf", "sh", "-c", "umask 113; (umask 113); :"]));
     });
     assert_eq!(seen.iter().map(|seen| &*seen.policy.name).collect::<Vec<_>>(), ["first"]);
     let seen = harness.during(|| umask(0o113));

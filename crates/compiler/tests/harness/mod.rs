@@ -296,3 +296,13 @@ pub(crate) fn load(harness: &mut Harness, mask: u32, section: &str, cases: &[(&s
         harness.load(&umask_hook(name, mask, &filter));
     }
 }
+
+/// unshare(1), or busybox's where that is all there is.
+pub(crate) fn unshare_command() -> Command {
+    if Path::new("/usr/bin/unshare").exists() {
+        return Command::new("/usr/bin/unshare");
+    }
+    let mut command = Command::new("/bin/busybox");
+    command.arg("unshare");
+    command
+}
