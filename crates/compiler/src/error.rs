@@ -17,6 +17,14 @@ pub enum Error {
     /// The program under construction is not well-formed: a bug.
     #[error("internal error in a program: {0}")]
     Ir(#[from] ebpf::Error),
+    /// A hook that cannot be compiled.
+    #[error("{place}: {cause}")]
+    Hook {
+        /// Where it is in the policy: file, line, column and path.
+        place: String,
+        /// Why.
+        cause: Box<Error>,
+    },
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),

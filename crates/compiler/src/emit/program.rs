@@ -13,6 +13,7 @@ use crate::plan::Attachment;
 use crate::read::{Base, Reader};
 use crate::{Error, Machine, helper, walk};
 use ebpf::{Cond, FuncId, FunctionBuilder, MapRef, Module, Size};
+use policy::checked::Place;
 use policy::evaluate::Workload;
 use std::collections::{BTreeMap, HashMap};
 
@@ -184,11 +185,18 @@ fn section_function(
         scopes,
         tables,
     };
-    e.section(section)?;
+    e.section(section).map_err(|cause| placed(section, cause))?;
     e.b.switch_to(leave);
     e.release();
     e.b.ret(0);
     Ok(e.b.finish()?)
+}
+
+/// An error with the place of the hook that it is about.
+fn placed(section: &Section, cause: Error) -> Error {
+    let (file, Place { path, mark }) = (&section.policy.file, &section.hook.place);
+    let place = format!("{file}:{}:{} {path}", mark.line, mark.column);
+    Error::Hook { place, cause: Box::new(cause) }
 }
 
 fn context(
