@@ -324,18 +324,29 @@ impl<'a, 'k> Ascent<'a, 'k> {
     fn start(&mut self, object: Object) -> Result<(), Error> {
         let e = &mut *self.e;
         let casts = e.machine.features.probe(Feature::RdonlyCast).is_yes();
-        e.b.def(self.dentry, object.dentry.value());
+        // What is followed later has lost the marks that a hook's argument has (trusted, and so on). To
+        // the verifier these are types: with one type for all, the steps look alike.
+        let dentry = if casts && matches!(object.dentry, Base::Typed(_)) {
+            e.typed(object.dentry.value(), "dentry")?
+        } else {
+            object.dentry
+        };
+        e.b.def(self.dentry, dentry.value());
         if let Some(mount) = object.mount {
             let root = e.root()?;
             let root_mount = e.read.offset("path", "mnt")?;
             let root_dentry = e.read.offset("path", "dentry")?;
             let dentry = e.b.load(Size::U64, root, root_dentry as i16);
             let root = e.b.load(Size::U64, root, root_mount as i16);
-            let mount_root = e.pointer(mount, "vfsmount", "mnt_root", "dentry")?;
-            e.b.def(self.mount_root, mount_root.value());
             let real = e.b.sub(mount.value(), self.embedded);
             let real = if casts { e.typed(real, "mount")?.value() } else { real };
             e.b.def(self.mount, real);
+            let mount_root = if casts {
+                e.member(Base::Typed(real), "mount", "mnt.mnt_root")?
+            } else {
+                e.member(mount, "vfsmount", "mnt_root")?
+            };
+            e.b.def(self.mount_root, mount_root);
             let root = e.b.sub(root, self.embedded);
             self.root = Some((dentry, root));
         }
