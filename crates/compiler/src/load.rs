@@ -2,6 +2,7 @@
 
 use crate::Error;
 use ebpf::Module;
+use ebpf::program::Line;
 use kernel::btf::TypeId;
 use kernel::btf_object::BtfObject;
 use kernel::features::ProgramKind;
@@ -42,5 +43,15 @@ pub(crate) fn program(
         }),
         ..ProgramSpec::default()
     };
-    Ok(Program::load(&spec)?)
+    Program::load(&spec).map_err(|error| {
+        let kernel::Error::Rejected(rejected) = &error else { return error.into() };
+        // The verifier's log itself names the line only since Linux 6.9.
+        match rejected.instruction().and_then(|slot| program.line_at(slot)) {
+            Some(Line { file, line, column, .. }) => Error::Hook {
+                place: format!("{file}:{line}:{column}"),
+                cause: Box::new(error.into()),
+            },
+            None => error.into(),
+        }
+    })
 }

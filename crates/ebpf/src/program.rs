@@ -135,6 +135,13 @@ impl Program {
         self.insns.iter().map(Insn::slots).sum()
     }
 
+    /// The source line that the code at a slot comes from; `None` where its function has none up to there.
+    pub fn line_at(&self, slot: usize) -> Option<&Line> {
+        let line = self.lines.iter().rev().find(|line| line.slot <= slot)?;
+        let function = self.functions.iter().rev().find(|function| function.slot <= slot)?;
+        (line.slot >= function.slot).then(|| self.sources.get(line.line))?
+    }
+
     /// The program as text, like `bpftool prog dump xlated linum`: functions by name, source lines
     /// behind `;`, each instruction with its slot. Maps are shown by name.
     pub fn disassemble(&self) -> String {

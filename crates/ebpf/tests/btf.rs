@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, outside test functions
 
 use ebpf::btf::{BtfError, Builder, Encoding, Forward, TypeId, identifier};
-use ebpf::{FunctionBuilder, Module, Options, ProgramBtf};
+use ebpf::{FunctionBuilder, Module, Options, Program, ProgramBtf};
 
 /// A blob taken apart.
 struct Blob {
@@ -99,7 +99,7 @@ fn names_become_identifiers() {
 }
 
 /// A program of three functions: the entry without lines, the second with two, the third with none.
-fn program_btf(with_lines: bool) -> (Vec<usize>, ProgramBtf) {
+fn program(with_lines: bool) -> Program {
     let mut module = Module::new("three");
     let main = module.declare("main of policy", 1);
     let (one, two) = (module.declare("one", 1), module.declare("two", 0));
@@ -129,7 +129,11 @@ fn program_btf(with_lines: bool) -> (Vec<usize>, ProgramBtf) {
     let mut b = FunctionBuilder::new("two", 0);
     b.ret(2);
     module.define(two, b.finish().unwrap());
-    let program = module.compile(&Options::default()).unwrap();
+    module.compile(&Options::default()).unwrap()
+}
+
+fn program_btf(with_lines: bool) -> (Vec<usize>, ProgramBtf) {
+    let program = program(with_lines);
     (program.functions.iter().map(|f| f.slot).collect(), program.btf().unwrap())
 }
 
@@ -173,4 +177,20 @@ fn without_lines_there_is_no_line_info() {
     let (slots, btf) = program_btf(false);
     assert_eq!((btf.line_info.len(), btf.line_info_cnt), (0, 0));
     assert_eq!(btf.func_info_cnt as usize, slots.len());
+}
+
+#[test]
+fn instructions_belong_to_lines_of_their_own_function() {
+    let program = program(true);
+    let starts: Vec<usize> = program.functions.iter().map(|function| function.slot).collect();
+    let line = |slot| program.line_at(slot).map(|line| line.text.as_str());
+    let one = program.functions.iter().find(|function| function.name == "one").unwrap().slot;
+    let end = starts.iter().copied().filter(|&start| start > one).min();
+    let end = end.unwrap_or_else(|| program.slots());
+    assert_eq!(line(0), None);
+    assert!((one..end).all(|slot| line(slot).is_some()));
+    assert_eq!((line(one), line(end - 1)), (Some("  first:"), Some("  second:")));
+    assert!(
+        (0..program.slots()).filter(|slot| !(one..end).contains(slot)).all(|s| line(s).is_none())
+    );
 }

@@ -193,6 +193,10 @@ fn short(verdict: &Verdict) -> String {
 /// The whole of an error, the verifier's last words included.
 fn explain(error: &compiler::Error) -> String {
     let text = format!("{error}\n");
+    let error = match error {
+        compiler::Error::Hook { cause, .. } => cause,
+        other => other,
+    };
     if let compiler::Error::Kernel(kernel::Error::Rejected(rejected)) = error {
         let log = rejected.log();
         let from = log.char_indices().rev().nth(6000).map_or(0, |(at, _)| at);
