@@ -51,9 +51,12 @@ impl Event {
         self.kind == "process_exit"
     }
 
-    /// A member of the body, by dotted path; null when it is not there.
+    /// A member of the body, by dotted path with elements of lists by number; null when it is not there.
     pub(crate) fn at(&self, path: &str) -> &Value {
-        path.split('.').fold(&self.body, |value, name| value.get(name).unwrap_or(&NOTHING))
+        path.split('.').fold(&self.body, |value, name| {
+            let element = || value.get(name.parse::<usize>().ok()?);
+            value.get(name).or_else(element).unwrap_or(&NOTHING)
+        })
     }
 
     /// A string; empty when it is not there, as strings without content are left out.

@@ -98,7 +98,11 @@ fn run_all(arguments: &[OsString]) -> Result<Counts> {
     }
     let base = std::env::temp_dir().join(format!("vmtest-{}", std::process::id()));
     let tests: Vec<&Test> = all()
-        .filter(|test| filters.is_empty() || filters.iter().any(|part| test.name.contains(part)))
+        .filter(|test| {
+            let asked = filters.iter().any(|part| test.name.contains(part));
+            // Benchmarks only when they are asked for.
+            asked || filters.is_empty() && !test.name.starts_with("bench::")
+        })
         .collect();
     println!("running {} tests on Linux {}", tests.len(), kernel_release()?);
     let mut counts = Counts::default();
@@ -116,6 +120,9 @@ fn run_all(arguments: &[OsString]) -> Result<Counts> {
         match outcome {
             Outcome::Passed => {
                 println!("test {} ... ok ({seconds:.1}s)", test.name);
+                if test.name.starts_with("bench::") {
+                    print!("{}", fs::read_to_string(directory.join("output"))?);
+                }
                 counts.passed += 1;
             }
             Outcome::Failed(output) => {

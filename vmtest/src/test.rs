@@ -47,6 +47,8 @@ pub(crate) enum Need {
     Vm,
     /// It measures time or memory, which emulation distorts.
     Host,
+    /// It needs the policies of the introductory article.
+    Intro,
 }
 
 impl Need {
@@ -55,7 +57,8 @@ impl Need {
         match self {
             Self::Vm if !in_vm => Some("runs only in a VM"),
             Self::Host if in_vm => Some("runs only on the host"),
-            Self::Vm | Self::Host => None,
+            Self::Intro if !has_intro() => Some("the policies are not there"),
+            Self::Vm | Self::Host | Self::Intro => None,
         }
     }
 }
@@ -63,4 +66,10 @@ impl Need {
 /// Whether this is a test VM.
 pub(crate) fn in_vm() -> bool {
     std::env::var_os(crate::init::IN_VM).is_some()
+}
+
+/// Whether the policies of the introductory article lie beside this executable.
+fn has_intro() -> bool {
+    let own = std::env::current_exe().ok();
+    own.is_some_and(|own| own.with_file_name("intro-tcp-connect.yaml").exists())
 }

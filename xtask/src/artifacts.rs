@@ -103,7 +103,19 @@ pub(crate) fn stage(root: &Path) -> Result<PathBuf> {
             fs::rename(&fresh, &staged)?;
         }
     }
+    stage_policies(root, &stage)?;
     Ok(stage)
+}
+
+/// Puts the policies of the introductory article beside the tests, where they are at hand.
+fn stage_policies(root: &Path, stage: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(root.join("../shared/policies/intro")) else { return Ok(()) };
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        fs::copy(&path, stage.join(format!("intro-{name}")))?;
+    }
+    Ok(())
 }
 
 /// A busybox that needs no shared libraries.

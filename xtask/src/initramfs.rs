@@ -45,7 +45,9 @@ pub(crate) fn build(stage: &Path, arguments: &[String]) -> Result<Vec<u8>> {
             continue;
         }
         archive.file(&format!("bin/{name}"), 0o755, &fs::read(&path)?);
-        libraries.extend(shared_libraries(&path)?);
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            libraries.extend(shared_libraries(&path)?);
+        }
     }
     let mut directories = Vec::new();
     for (at, source) in &libraries {

@@ -1,6 +1,7 @@
 //! The tests, in the order in which they run.
 
 mod arguments;
+mod bench;
 mod bootstrap;
 mod cgroup;
 mod commands;
@@ -10,6 +11,7 @@ mod exec;
 mod exit;
 mod faults;
 mod fields;
+mod intro;
 mod limits;
 mod loss;
 mod policies;
@@ -34,6 +36,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         faults::TESTS,
         loss::TESTS,
         policies::TESTS,
+        intro::TESTS,
+        bench::TESTS,
         storm::TESTS,
         limits::TESTS,
     ]
