@@ -47,7 +47,10 @@ impl Machine {
         let mut console = std::ffi::OsString::from("file:");
         console.push(&self.console);
         let mut child = Command::new("qemu-system-x86_64")
-            .args(["-machine", "accel=tcg", "-cpu", "max", "-smp", "2", "-m", "1G"])
+            // One thread for both processors: with several, kernels that patch their own code while it
+            // runs on the other (trampolines, tail calls) were seen to crash under emulation.
+            .args(["-machine", "pc", "-accel", "tcg,thread=single"])
+            .args(["-cpu", "max", "-smp", "2", "-m", "1G"])
             .args(["-display", "none", "-monitor", "none", "-no-reboot", "-nodefaults"])
             .arg("-kernel")
             .arg(&self.kernel)
