@@ -59,7 +59,10 @@ impl Emitter<'_> {
         let user = |b: &mut FunctionBuilder| b.call(helper::PROBE_READ_USER_STR, &[to, room, from]);
         let kernel =
             |b: &mut FunctionBuilder| b.call(helper::PROBE_READ_KERNEL_STR, &[to, room, from]);
-        self.try_both(memory, user, kernel)
+        let copied = self.try_both(memory, user, kernel);
+        // Of an empty text of user space, strncpy_from_user_nofault() gave 0 until its NUL was counted
+        // as that of all others is (in stable kernels since the end of 2024).
+        choose(&mut self.b, Cond::Eq, copied, 0, |b| b.iconst(1), |_| copied)
     }
 
     fn try_both(
