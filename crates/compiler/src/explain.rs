@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 mod golden;
 
 /// A program that policies need, as it would be if no others hooked the same place. It is what calls
-/// come to, by a [switch](crate::link) that all programs of policies have in common.
+/// come to, by a switch that all programs of policies have in common.
 #[derive(Debug)]
 pub struct Explained {
     /// Where it hangs: `fentry tcp_connect`.

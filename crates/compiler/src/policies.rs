@@ -3,7 +3,7 @@
 //! Adding, replacing or removing a policy builds new programs for the places that it touches, beside
 //! the old ones and without effect. Then all calls that begin go to the new ones: all hooks start,
 //! change or end at one instant, and each call is seen by the policies of one instant. Only then do
-//! the old programs go ([`crate::link`]). A policy that cannot be loaded changes nothing.
+//! the old programs go. A policy that cannot be loaded changes nothing.
 //!
 //! Calls that a replaced policy has seen begin are still seen to return, if they do within a minute.
 
