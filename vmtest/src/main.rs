@@ -5,6 +5,7 @@
 //! executables (`tetragon`, `tetra`, `busybox`) lie beside it.
 
 mod agent;
+mod bench;
 mod elf;
 mod event;
 mod init;

@@ -79,6 +79,8 @@ fn executable(message: &str) -> Result<Option<Binary>> {
 pub(crate) fn stage(root: &Path) -> Result<PathBuf> {
     let mut binaries = build(root, &["agent", "tetra", "vmtest"])?;
     binaries.push(Binary { name: "busybox".to_owned(), path: busybox(root)? });
+    // What benchmarks run.
+    binaries.push(Binary { name: "dd".to_owned(), path: "/bin/dd".into() });
     for name in ["tetragon", "tetra", "vmtest"] {
         ensure!(binaries.iter().any(|binary| binary.name == name), "the build gave no {name}");
     }
@@ -92,7 +94,7 @@ pub(crate) fn stage(root: &Path) -> Result<PathBuf> {
         let fresh = stage.join(format!(".{name}-{}", std::process::id()));
         fs::copy(&binary.path, &fresh)
             .with_context(|| format!("copying {}", binary.path.display()))?;
-        if name != "busybox" {
+        if !["busybox", "dd"].contains(&name) {
             let status = Command::new("strip").arg("--strip-debug").arg(&fresh).status();
             ensure!(status.context("strip does not run (package binutils)")?.success(), "strip");
         }

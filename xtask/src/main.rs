@@ -4,6 +4,7 @@
 //! inside, and trying the agent by hand. Everything that is fetched or made goes to `build/`.
 
 mod artifacts;
+mod bench;
 mod cpio;
 mod debian;
 mod initramfs;
@@ -28,6 +29,8 @@ struct Cli {
 enum Task {
     /// Run the system tests in virtual machines and on this machine's kernel
     Vm(vm::Args),
+    /// Measure what things cost, as Markdown and JSON
+    Bench(bench::Args),
     /// Start the agent and print its events until Ctrl-C
     Run(run::Args),
 }
@@ -35,6 +38,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Vm(args) => vm::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Run(args) => run::run(&args),
     };
     match result {

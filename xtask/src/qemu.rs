@@ -25,6 +25,18 @@ pub(crate) struct Machine {
     pub(crate) console: PathBuf,
     /// How long it may run.
     pub(crate) timeout: Duration,
+    /// What its clock counts.
+    pub(crate) clock: Clock,
+}
+
+/// What a machine's clock counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// Time.
+    Time,
+    /// Instructions: a nanosecond passes with each one that the machine executes, whatever else
+    /// this one does meanwhile.
+    Instructions,
 }
 
 /// How a run ended.
@@ -46,7 +58,11 @@ impl Machine {
     pub(crate) fn run(&self, mut line: impl FnMut(&str)) -> Result<End> {
         let mut console = std::ffi::OsString::from("file:");
         console.push(&self.console);
-        let mut child = Command::new("qemu-system-x86_64")
+        let mut command = Command::new("qemu-system-x86_64");
+        if self.clock == Clock::Instructions {
+            command.args(["-icount", "shift=0,sleep=off"]);
+        }
+        let mut child = command
             // One thread for both processors: with several, kernels that patch their own code while it
             // runs on the other (trampolines, tail calls) were seen to crash under emulation.
             .args(["-machine", "pc", "-accel", "tcg,thread=single"])

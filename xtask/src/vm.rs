@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::kernels::Kernel;
-use crate::qemu::{End, Machine};
+use crate::qemu::{Clock, End, Machine};
 use crate::report::{Report, seconds};
 use crate::{artifacts, initramfs, kernels};
 
@@ -59,13 +59,43 @@ struct Session<'a> {
     args: &'a Args,
     root: PathBuf,
     stage: PathBuf,
+    clock: Clock,
+}
+
+/// Runs the tests whose names contain `filter` on one kernel; each line of their output goes to `line`.
+/// The result says whether all passed.
+pub(crate) fn one(
+    kernel: &str,
+    filter: &str,
+    instructions: bool,
+    line: impl FnMut(&str),
+) -> Result<bool> {
+    let root = artifacts::repository()?;
+    let stage = artifacts::stage(&root)?;
+    let args = Args {
+        kernel: vec![kernel.to_owned()],
+        filter: Some(filter.to_owned()),
+        list: false,
+        keep: false,
+        jobs: None,
+        timeout: 1800,
+        arguments: Vec::new(),
+    };
+    let clock = if instructions { Clock::Instructions } else { Clock::Time };
+    let session = Session { args: &args, root, stage, clock };
+    let run = match kernels::find(&session.root, kernel)? {
+        Kernel::Host => session.on_host(line)?,
+        Kernel::Image { name, path } => session.in_machine(&name, &path, line)?,
+    };
+    run.report.failed.iter().for_each(|name| println!("failed: {name}"));
+    Ok(run.report.failed.is_empty())
 }
 
 /// Runs the task. The result says whether all tests passed.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let root = artifacts::repository()?;
     let stage = artifacts::stage(&root)?;
-    let session = Session { args, root, stage };
+    let session = Session { args, root, stage, clock: Clock::Time };
     if args.list {
         return Ok(Command::new(session.test_binary()).arg("list").status()?.success());
     }
@@ -86,7 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let mut runs = session.in_machines(&machines)?;
     // Last and alone: what is measured there should be the agent, not other kernels.
     if on_host {
-        runs.push(session.on_host()?);
+        runs.push(session.on_host(|line| println!("{line}"))?);
     }
     Ok(summarize(&runs))
 }
@@ -107,7 +137,8 @@ impl Session<'_> {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some((name, image)) = machines.get(index) else { return Ok(runs) };
                 let prefix = if jobs > 1 { format!("{name:<8} ") } else { String::new() };
-                runs.push((index, self.in_machine(name, image, &prefix)?));
+                let line = |line: &str| println!("{prefix}{line}");
+                runs.push((index, self.in_machine(name, image, line)?));
             }
         };
         let mut runs = Vec::new();
@@ -123,8 +154,8 @@ impl Session<'_> {
         Ok(runs.into_iter().map(|(_, run)| run).collect())
     }
 
-    /// Runs one machine, and prints its output with a prefix before each line.
-    fn in_machine(&self, name: &str, image: &Path, prefix: &str) -> Result<Run> {
+    /// Runs one machine; each line of its output goes to `print`.
+    fn in_machine(&self, name: &str, image: &Path, mut print: impl FnMut(&str)) -> Result<Run> {
         let directory = self.root.join("build/vm").join(name);
         fs::create_dir_all(&directory)?;
         let machine = Machine {
@@ -133,44 +164,45 @@ impl Session<'_> {
             initramfs: directory.join(format!("initramfs-{}", std::process::id())),
             console: directory.join(format!("console-{}.log", std::process::id())),
             timeout: Duration::from_secs(self.args.timeout),
+            clock: self.clock,
         };
         let initramfs = initramfs::build(&self.stage, &self.args.for_tests())?;
         fs::write(&machine.initramfs, initramfs)?;
-        println!("{prefix}== {name}");
+        print(&format!("== {name}"));
         let start = Instant::now();
         let mut report = Report::default();
         let mut first = true;
         let end = machine.run(|line| {
             if std::mem::take(&mut first) {
-                println!("{prefix}booted in {}", seconds(start.elapsed()));
+                print(&format!("booted in {}", seconds(start.elapsed())));
             }
-            println!("{prefix}{line}");
+            print(line);
             report.line(line);
         })?;
         if !self.args.keep {
             fs::remove_file(&machine.initramfs)?;
         }
         if end == End::TimedOut {
-            println!("{prefix}stopped after {}", seconds(machine.timeout));
+            print(&format!("stopped after {}", seconds(machine.timeout)));
         }
         let before = report.failed.len();
         report.finish("the run as a whole");
         if report.failed.len() > before {
-            println!("{prefix}the run broke off; end of the console:");
-            println!("{}", machine.console_tail(40));
+            print("the run broke off; end of the console:");
+            machine.console_tail(40).lines().for_each(&mut print);
         }
         let complaints = machine.kernel_complaints();
         if !complaints.is_empty() {
-            println!("{prefix}the kernel complained:");
-            complaints.iter().for_each(|line| println!("{prefix}    {line}"));
+            print("the kernel complained:");
+            complaints.iter().for_each(|line| print(&format!("    {line}")));
             report.failed.push("kernel without complaints".to_owned());
         }
         fs::rename(&machine.console, directory.join("console.log"))?;
         Ok(Run { kernel: name.to_owned(), report, time: start.elapsed() })
     }
 
-    fn on_host(&self) -> Result<Run> {
-        println!("== host");
+    fn on_host(&self, mut print: impl FnMut(&str)) -> Result<Run> {
+        print("== host");
         let start = Instant::now();
         let mut command = Command::new(self.test_binary());
         command.arg("run").args(self.args.for_tests()).stdout(Stdio::piped());
@@ -182,7 +214,7 @@ impl Session<'_> {
         let mut report = Report::default();
         for line in BufReader::new(output).lines() {
             let line = line?;
-            println!("{line}");
+            print(&line);
             report.line(&line);
         }
         child.wait()?;

@@ -1,7 +1,7 @@
 //! What a policy compiles to, as text: for users who want to know, and for golden files.
 
 use crate::base::CgroupOf;
-use crate::emit::program;
+use crate::emit::program::{self, Position};
 use crate::emit::section::Section;
 use crate::follow::Needs;
 use crate::follow::scopes::Scopes;
@@ -14,8 +14,7 @@ use std::collections::BTreeMap;
 #[cfg(test)]
 mod golden;
 
-/// A program that policies need, as it would be if no others hooked the same place. It is what calls
-/// come to, by a switch that all programs of policies have in common.
+/// A program that policies need, as it would be if no others hooked the same place.
 #[derive(Debug)]
 pub struct Explained {
     /// Where it hangs: `fentry tcp_connect`.
@@ -49,8 +48,9 @@ pub fn explain(plans: &[Plan], machine: &Machine) -> Result<Vec<Explained>, Erro
         let name = place.name();
         let programs = pack(sections, &place, machine, &scopes)?;
         for (index, sections) in programs.iter().enumerate() {
-            let last = index + 1 == programs.len();
-            let code = program::program(&name, machine, place.shape(), last, sections, &scopes)?;
+            let position = Position { first: index == 0, goes_on: index + 1 < programs.len() };
+            let shape = place.shape();
+            let code = program::program(&name, machine, shape, position, sections, &scopes)?;
             let module = code.module;
             let program = module
                 .compile(&Options::default())

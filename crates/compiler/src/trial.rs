@@ -10,7 +10,7 @@
 
 use crate::base::Base;
 use crate::decode::{Announced, Decoder, Registry};
-use crate::emit::program::{self, Code, Shape};
+use crate::emit::program::{self, Code, Position, Shape};
 use crate::emit::section::{Role, Section};
 use crate::emit::table::Table;
 use crate::follow::Followers;
@@ -90,9 +90,9 @@ impl Trials {
         let section = Section::new(NUMBER, policy.clone(), hook.clone(), Role::Whole);
         self.followers.follow([&section])?;
         let shape = Shape::Words { returned: Some(ARGUMENTS as u32) };
-        let scopes = &self.followers.scopes;
+        let (alone, scopes) = (Position::default(), &self.followers.scopes);
         let Code { module, tables } =
-            program::program("tg_trial", &self.machine, shape, true, &[section], scopes)?;
+            program::program("tg_trial", &self.machine, shape, alone, &[section], scopes)?;
         let tables = tables.iter().map(Table::create).collect::<Result<Vec<_>, _>>()?;
         let counters = Counters::map(1)?;
         let mut maps = self.shared.all().to_vec();

@@ -1,7 +1,6 @@
 //! The tests, in the order in which they run.
 
 mod arguments;
-mod bench;
 mod bootstrap;
 mod cgroup;
 mod commands;
@@ -37,7 +36,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         loss::TESTS,
         policies::TESTS,
         intro::TESTS,
-        bench::TESTS,
+        crate::bench::TESTS,
         storm::TESTS,
         limits::TESTS,
     ]

@@ -51,31 +51,54 @@ pub(crate) struct Code {
     pub(crate) tables: Vec<Table>,
 }
 
-/// Makes the program of these sections, which all hang on the same place. Unless it is the last one
-/// there, it goes on to the next ([`map::NEXT`]).
+/// Where a program stands among those of its place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Position {
+    /// It is the one that hangs there: it begins with the switch ([`switch`]).
+    pub(crate) first: bool,
+    /// It goes on to another ([`map::NEXT`]).
+    pub(crate) goes_on: bool,
+}
+
+/// Makes the program of these sections, which all hang on the same place.
 pub(crate) fn program(
     name: &str,
     machine: &Machine,
     shape: Shape,
-    last: bool,
+    position: Position,
     sections: &[Section],
     scopes: &Scopes,
 ) -> Result<Code, Error> {
     let mut module = Module::new(name);
     let mut tables = Vec::new();
     let maps = Maps::declare(&mut module);
-    let next = (!last).then(|| module.map(map::NEXT));
+    let doors = Doors {
+        switch: position.first.then(|| (module.map(map::CONTROL), module.map(map::TARGETS))),
+        next: position.goes_on.then(|| module.map(map::NEXT)),
+    };
     let main = module.declare(name, 1);
     let functions = Functions {
         acquire: module.declare("tg_acquire", 0),
         path_step: module.declare("tg_path_step", 2),
     };
+    let shared = Shared { machine, scopes, maps, functions, shape };
+    if let ([section], None, None) = (sections, key_of(sections), doors.next) {
+        // A section that is alone is the program: no call, no frame of its own.
+        let mut body = FunctionBuilder::new(name, 1);
+        doors.enter(&mut body);
+        let lines = Lines::declare(&mut module, section);
+        let lent = Tables { module: &mut module, list: &mut tables };
+        let function = section_function(body, shared, lines, lent, 0, section)?;
+        module.define(main, function);
+        module.define(functions.acquire, scratch::acquire(&maps)?);
+        module.define(functions.path_step, path_step(machine)?);
+        return Ok(Code { module, tables });
+    }
     let mut bodies = Vec::new();
     for (index, section) in sections.iter().enumerate() {
         let body = FunctionBuilder::new(format!("section_{index}"), 1);
         let lines = Lines::declare(&mut module, section);
         let tables = Tables { module: &mut module, list: &mut tables };
-        let shared = Shared { machine, scopes, maps, functions, shape };
         let function = section_function(body, shared, lines, tables, index as u32, section)?;
         let restriction = Restriction::of_policy(&section.policy);
         let restriction = restriction.filter(|restriction| !restriction.includes(&Workload::Host));
@@ -85,7 +108,7 @@ pub(crate) fn program(
     let called = fold::define(&mut module, &mut tables, machine, scopes, bodies)?;
     module.define(functions.acquire, scratch::acquire(&maps)?);
     module.define(functions.path_step, path_step(machine)?);
-    module.define(main, main_function(name, machine, shape, next, &called)?);
+    module.define(main, main_function(name, machine, shape, doors, &called)?);
     Ok(Code { module, tables })
 }
 
@@ -115,6 +138,11 @@ pub(crate) fn sample(
 
 /// Sections of equal samples can be made one.
 pub(crate) type Sample = (Option<u64>, Option<ebpf::Shape>);
+
+/// The same of the first section.
+fn key_of(sections: &[Section]) -> Option<u64> {
+    sections.first().and_then(key)
+}
 
 /// Which system call a section is for, among those of one program: its number, and bit 31 for 32-bit
 /// callers.
@@ -235,10 +263,11 @@ fn main_function(
     name: &str,
     machine: &Machine,
     shape: Shape,
-    next: Option<MapRef>,
+    doors: Doors,
     sections: &[(Option<u64>, FuncId)],
 ) -> Result<ebpf::Function, Error> {
     let mut b = FunctionBuilder::new(name, 1);
+    doors.enter(&mut b);
     let raw = b.param(0);
     if matches!(shape, Shape::SyscallEnter | Shape::SyscallExit) {
         dispatch(&mut b, machine, raw, shape, sections)?;
@@ -247,33 +276,50 @@ fn main_function(
             b.call_func(*id, &[raw]);
         }
     }
-    if let Some(next) = next {
+    if let Some(next) = doors.next {
         go_to(&mut b, raw, next, 0);
     }
     b.ret(0);
     Ok(b.finish()?)
 }
 
-/// Makes the program that hangs at a place and passes each call on to one of two programs, by the
-/// generation ([`map::TARGETS`]).
-pub(crate) fn switch(name: &str) -> Result<Module, Error> {
+/// Makes a program that does nothing, to which a switch can lead.
+pub(crate) fn nothing(name: &str) -> Result<Module, Error> {
     let mut module = Module::new(name);
-    let (control, targets) = (module.map(map::CONTROL), module.map(map::TARGETS));
     let main = module.declare(name, 1);
     let mut b = FunctionBuilder::new(name, 1);
-    let raw = b.param(0);
-    let control = b.map_value(control, control::GENERATION);
-    let generation = b.load(Size::U32, control, 0);
-    let odd = b.and(generation, 1);
-    let (even, otherwise) = (b.create_block(), b.create_block());
-    b.brif(Cond::Eq, odd, 0, even, otherwise);
-    for (index, block) in [(0, even), (1, otherwise)] {
-        b.switch_to(block);
-        go_to(&mut b, raw, targets, index);
-        b.ret(0);
-    }
+    b.ret(0);
     module.define(main, b.finish()?);
     Ok(module)
+}
+
+/// How calls come to a program and where they go on.
+#[derive(Clone, Copy)]
+struct Doors {
+    /// The maps of the switch, if it begins with one.
+    switch: Option<(MapRef, MapRef)>,
+    /// The array with the next program, if there is one.
+    next: Option<MapRef>,
+}
+
+impl Doors {
+    /// Begins a program: passes the call on to the program that the array has for the parity of the
+    /// generation ([`map::TARGETS`]), goes on here when it has none.
+    fn enter(self, b: &mut FunctionBuilder) {
+        let Some((control, targets)) = self.switch else { return };
+        let raw = b.param(0);
+        let control = b.map_value(control, control::GENERATION);
+        let generation = b.load(Size::U32, control, 0);
+        let odd = b.and(generation, 1);
+        let [even, otherwise, here] = [(); 3].map(|()| b.create_block());
+        b.brif(Cond::Eq, odd, 0, even, otherwise);
+        for (index, block) in [(0, even), (1, otherwise)] {
+            b.switch_to(block);
+            go_to(b, raw, targets, index);
+            b.jump(here, &[]);
+        }
+        b.switch_to(here);
+    }
 }
 
 /// Goes to a program of an array and does not come back; goes on here when there is none.

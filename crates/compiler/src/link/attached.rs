@@ -1,9 +1,9 @@
 //! A program for a place, with its counters.
 
-use super::switch::targets;
+use super::head::programs;
 use super::{Place, SharedMaps};
 use crate::emit::map::{self, counter};
-use crate::emit::program;
+use crate::emit::program::{self, Position};
 use crate::emit::section::Section;
 use crate::emit::table::Table;
 use crate::follow::Followers;
@@ -11,7 +11,7 @@ use crate::{Error, Machine, load};
 use kernel::map::{Map, MapSpec, MapType};
 use kernel::program::Program;
 
-/// A program for a place, to which the place's switch leads, or the program before it.
+/// A program for a place: the one that hangs there, or one that a switch or the program before leads to.
 #[derive(Debug)]
 pub(crate) struct Attached {
     /// Its sections, by their numbers.
@@ -21,6 +21,17 @@ pub(crate) struct Attached {
     tables: Vec<Map>,
     /// Leads to the next program.
     next: Option<Map>,
+}
+
+/// What programs are made with.
+#[derive(Clone, Copy)]
+pub(crate) struct With<'a> {
+    /// The kernel.
+    pub(crate) machine: &'a Machine,
+    /// The maps of all programs.
+    pub(crate) shared: &'a SharedMaps,
+    /// What is kept of processes.
+    pub(crate) followers: &'a Followers,
 }
 
 /// What a section counted.
@@ -74,18 +85,19 @@ impl std::ops::AddAssign for Counters {
 }
 
 impl Attached {
-    /// Makes and loads the program of these sections, which leads to `next` in the end.
+    /// Makes and loads the program of these sections, which begins with a switch over `targets` and
+    /// leads to `next` in the end.
     pub(crate) fn new(
         place: &Place,
         sections: &[Section],
+        targets: Option<&Map>,
         next: Option<&Self>,
-        machine: &Machine,
-        shared: &SharedMaps,
-        followers: &Followers,
+        with: With<'_>,
     ) -> Result<Self, Error> {
-        let (last, shape) = (next.is_none(), place.shape());
-        let scopes = &followers.scopes;
-        let code = program::program(&place.name(), machine, shape, last, sections, scopes)?;
+        let With { machine, shared, followers } = with;
+        let position = Position { first: targets.is_some(), goes_on: next.is_some() };
+        let (name, scopes) = (place.name(), &followers.scopes);
+        let code = program::program(&name, machine, place.shape(), position, sections, scopes)?;
         let tables = code.tables.iter().map(Table::create).collect::<Result<Vec<_>, _>>()?;
         let counters = Counters::map(sections.len())?;
         let mut maps = shared.all().to_vec();
@@ -94,13 +106,14 @@ impl Attached {
         maps.extend(followers.maps());
         let next = match next {
             Some(next) => {
-                let array = targets(map::NEXT, 1)?;
+                let array = programs(map::NEXT, 1)?;
                 array.update_program(0, &next.program)?;
                 Some(array)
             }
             None => None,
         };
         maps.extend(&next);
+        maps.extend(targets);
         let program =
             load::program(&code.module, place.kind(), place.target(&machine.btf)?, &maps)?;
         let sections = sections.iter().map(|section| section.number).collect();

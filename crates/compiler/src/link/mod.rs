@@ -3,22 +3,22 @@
 //! - [`place`]: places, and which of them a hook needs
 //! - [`pack`]: which sections share a program
 //! - [`attached`]: a program for a place
-//! - [`switch`]: what hangs at a place and leads to its programs
+//! - [`head`]: what hangs at a place and leads to its programs
 //! - [`programs`]: the programs of all places, and their exchange at one instant
 //! - [`grace`]: waiting for programs that run
 //! - [`maps`]: the maps that all programs share
 
 pub(crate) mod attached;
 mod grace;
+mod head;
 pub(crate) mod maps;
 mod pack;
 pub(crate) mod place;
 mod programs;
-mod switch;
 
 pub(crate) use attached::Attached;
+pub(crate) use head::Head;
 pub(crate) use maps::SharedMaps;
 pub(crate) use pack::pack;
 pub(crate) use place::{Place, places};
 pub(crate) use programs::Programs;
-pub(crate) use switch::Switch;

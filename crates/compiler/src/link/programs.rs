@@ -1,17 +1,20 @@
 //! The programs of all places, and how they are exchanged.
 //!
-//! New programs are made beside the old ones. Each place's switch ([`Switch`]) then leads calls of the
+//! New programs are made beside the old ones. Each place's switch ([`Head`]) then leads calls of the
 //! next generation to them, and the next generation begins: one store. When no call of the old
 //! generation runs any more, the switches lead there in either case, and the old programs go.
 
+use super::attached::With;
 use super::grace::Grace;
-use super::{Attached, Place, SharedMaps, Switch, pack};
+use super::head::{Lead, nothing};
+use super::{Attached, Head, Place, SharedMaps, pack};
 use crate::base::Base;
 use crate::emit::map::{call, control};
 use crate::emit::section::Section;
 use crate::follow::Followers;
 use crate::link::attached::Counters;
 use crate::{Error, Machine};
+use kernel::program::Program;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
@@ -29,9 +32,48 @@ pub(crate) struct Programs {
 /// A place that is hooked.
 #[derive(Debug)]
 struct Occupied {
-    switch: Switch,
-    /// The programs, of which each leads to the next; none yet when the place is new.
-    programs: Vec<Attached>,
+    head: Head,
+    now: InForce,
+}
+
+/// What is in force at a place.
+#[derive(Debug)]
+enum InForce {
+    /// Nothing: calls lead to a program that does nothing.
+    Nothing(Program),
+    /// The head's own sections, and the programs that they go on to.
+    Head(Vec<Attached>),
+    /// Programs of which each leads to the next; at least one.
+    Others(Vec<Attached>),
+}
+
+impl InForce {
+    /// Where the switch has to lead.
+    fn lead(&self) -> Lead<'_> {
+        match self {
+            Self::Nothing(program) => Lead::To(program),
+            Self::Head(_) => Lead::Own,
+            Self::Others(programs) => {
+                programs.first().map_or(Lead::Own, |first| Lead::To(first.program()))
+            }
+        }
+    }
+
+    /// The programs behind the switch.
+    fn programs(&self) -> &[Attached] {
+        match self {
+            Self::Nothing(_) => &[],
+            Self::Head(programs) | Self::Others(programs) => programs,
+        }
+    }
+}
+
+impl Occupied {
+    /// The programs that are in force.
+    fn in_force(&self) -> impl Iterator<Item = &Attached> {
+        let own = matches!(self.now, InForce::Head(_)).then(|| self.head.own());
+        own.into_iter().chain(self.now.programs())
+    }
 }
 
 impl Programs {
@@ -58,83 +100,110 @@ impl Programs {
         followers: &Followers,
     ) -> Result<Vec<(u32, Counters)>, Error> {
         self.settle()?;
-        let mut made = Vec::new();
+        let shared = &self.shared;
+        let with = With { machine, shared, followers };
+        let (mut changed, mut new) = (Vec::new(), Vec::new());
         for (place, sections) in wanted {
             let chunks = pack(sections, &place, machine, &followers.scopes)?;
+            let occupied = self.places.contains_key(&place);
+            let own = if occupied { None } else { chunks.first() };
             let mut programs: Vec<Attached> = Vec::new();
             // From the last to the first, since each leads to the next.
-            for chunk in chunks.iter().rev() {
-                let next = programs.first();
-                let program = Attached::new(&place, chunk, next, machine, &self.shared, followers)?;
+            for chunk in chunks.iter().skip(usize::from(own.is_some())).rev() {
+                let program = Attached::new(&place, chunk, None, programs.first(), with)?;
                 programs.insert(0, program);
             }
-            made.push((place, programs));
+            if let Some(own) = own {
+                let head = Head::new(&place, own, programs.first(), with)?;
+                let now = InForce::Nothing(nothing(&place, with)?);
+                new.push((place, Occupied { head, now }, InForce::Head(programs)));
+            } else if occupied {
+                let next = match programs.is_empty() {
+                    true => InForce::Nothing(nothing(&place, with)?),
+                    false => InForce::Others(programs),
+                };
+                changed.push((place, next));
+            }
         }
         let next = self.generation.wrapping_add(1);
-        self.unsettled.extend(made.iter().map(|(place, _)| place.clone()));
-        if let Err(error) = self.prepare(next, &made, machine) {
-            // What cannot be undone now is undone before the next change.
-            let _ = self.settle();
-            return Err(error);
-        }
+        let prepared = self.prepare(next, changed, new);
+        let coming = match prepared {
+            Ok(coming) => coming,
+            Err(error) => {
+                // What cannot be undone now is undone before the next change.
+                let _ = self.settle();
+                return Err(error);
+            }
+        };
         // Release: who sees the generation sees where its switches lead.
         let words = self.shared.control_memory.u32s();
         words[control::GENERATION as usize / 4].store(next, Ordering::Release);
         self.generation = next;
         let mut replaced = Vec::new();
-        for (place, programs) in made {
+        for (place, next) in coming {
             if let Some(occupied) = self.places.get_mut(&place) {
-                replaced.extend(std::mem::replace(&mut occupied.programs, programs));
+                let before = std::mem::replace(&mut occupied.now, next);
+                replaced.push((place, before));
             }
         }
         // The new programs are in force; what is left is done before the next change at the latest.
-        let _ = self.settle();
+        let gone = self.settle().unwrap_or_default();
         let mut counted = Vec::new();
-        for old in replaced {
-            counted.extend(old.counters().unwrap_or_default());
+        for (place, before) in replaced {
+            let head = gone.get(&place).or_else(|| self.places.get(&place)).map(|at| at.head.own());
+            let own = head.filter(|_| matches!(before, InForce::Head(_)));
+            for program in before.programs().iter().chain(own) {
+                counted.extend(program.counters().unwrap_or_default());
+            }
         }
         Ok(counted)
     }
 
-    /// Lets calls of the next generation lead to the new programs.
+    /// Lets calls of the next generation lead to the new programs. Gives what will then be in force.
     fn prepare(
         &mut self,
         next: u32,
-        made: &[(Place, Vec<Attached>)],
-        machine: &Machine,
-    ) -> Result<(), Error> {
-        for (place, programs) in made {
-            if let Some(occupied) = self.places.get(place) {
-                occupied.switch.lead(next, programs)?;
-            } else if !programs.is_empty() {
-                let switch = Switch::new(place, machine, &self.shared)?;
-                switch.lead(next, programs)?;
-                let occupied = Occupied { switch, programs: Vec::new() };
-                self.places.insert(place.clone(), occupied);
-            }
+        changed: Vec<(Place, InForce)>,
+        new: Vec<(Place, Occupied, InForce)>,
+    ) -> Result<Vec<(Place, InForce)>, Error> {
+        let mut coming = Vec::new();
+        for (place, mut occupied, next_there) in new {
+            occupied.head.lead(self.generation, &occupied.now.lead())?;
+            occupied.head.attach(&place)?;
+            self.places.insert(place.clone(), occupied);
+            self.unsettled.insert(place.clone());
+            coming.push((place, next_there));
         }
-        Ok(())
+        for (place, next_there) in changed {
+            self.unsettled.insert(place.clone());
+            if let Some(occupied) = self.places.get(&place) {
+                occupied.head.lead(next, &next_there.lead())?;
+            }
+            coming.push((place, next_there));
+        }
+        Ok(coming)
     }
 
-    /// Lets calls lead to the programs of now in whatever generation. Where there are none the switch
-    /// goes.
-    fn settle(&mut self) -> Result<(), Error> {
+    /// Lets calls lead to the programs of now in whatever generation. Places where there are none are
+    /// let go of; gives them.
+    fn settle(&mut self) -> Result<BTreeMap<Place, Occupied>, Error> {
+        let mut gone = BTreeMap::new();
         if self.unsettled.is_empty() {
-            return Ok(());
+            return Ok(gone);
         }
         self.grace.wait()?;
         let other = self.generation.wrapping_add(1);
         while let Some(place) = self.unsettled.first().cloned() {
             match self.places.get(&place) {
-                Some(occupied) if occupied.programs.is_empty() => {
-                    self.places.remove(&place);
+                Some(Occupied { now: InForce::Nothing(_), .. }) => {
+                    gone.extend(self.places.remove_entry(&place));
                 }
-                Some(occupied) => occupied.switch.lead(other, &occupied.programs)?,
+                Some(occupied) => occupied.head.lead(other, &occupied.now.lead())?,
                 None => {}
             }
             self.unsettled.remove(&place);
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// Drops what was noted of calls for these sections, of which no program is left.
@@ -152,7 +221,7 @@ impl Programs {
     /// What each section counted in the programs of now.
     pub(crate) fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
         let mut all = Vec::new();
-        for attached in self.places.values().flat_map(|occupied| &occupied.programs) {
+        for attached in self.places.values().flat_map(Occupied::in_force) {
             all.extend(attached.counters()?);
         }
         Ok(all)
@@ -160,20 +229,21 @@ impl Programs {
 
     /// Times that the kernel did not run one because it was running on that CPU already.
     pub(crate) fn missed_runs(&self) -> Result<u64, Error> {
-        self.places.values().map(|occupied| occupied.switch.missed_runs()).sum()
+        self.places.values().map(|occupied| occupied.head.missed_runs()).sum()
     }
 
     /// Bytes of kernel memory of the places that sections have a part in, by their share.
     pub(crate) fn memory_bytes(&self, is_mine: impl Fn(u32) -> bool) -> Result<u64, Error> {
         let mut sum = 0;
-        for Occupied { switch, programs } in self.places.values() {
-            for (index, attached) in programs.iter().enumerate() {
+        for occupied in self.places.values() {
+            // The head is in memory whatever is in force; what is replaced in it is everyone's.
+            let mut head = occupied.head.memory_bytes()?;
+            for attached in occupied.in_force() {
+                let own = std::ptr::eq(attached, occupied.head.own());
+                let whole =
+                    std::mem::take(&mut head) + if own { 0 } else { attached.memory_bytes()? };
                 let mine = attached.sections.iter().filter(|number| is_mine(**number)).count();
-                if mine > 0 {
-                    let switch = if index == 0 { switch.memory_bytes()? } else { 0 };
-                    let whole = attached.memory_bytes()? + switch;
-                    sum += whole * mine as u64 / attached.sections.len() as u64;
-                }
+                sum += whole * mine as u64 / attached.sections.len() as u64;
             }
         }
         Ok(sum)

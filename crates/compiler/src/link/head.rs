@@ -1,0 +1,102 @@
+//! The program that hangs at a place. It begins with a switch: a few instructions that read the
+//! generation and pass the call on, by tail call, to the program that an array has for the generation's
+//! parity. Which program sees a call is so decided once: of two of which one replaces the other,
+//! exactly one sees each call, and all places change over at one instant. Programs that looked at the
+//! generation each for themselves would at times both see the call during which it changes, or neither.
+//!
+//! Where the array has none, the call is for the head's own sections, which follow the switch: what is
+//! there from the start and never replaced costs no jump. Once replaced, the head's own sections are
+//! not come back to; they stay in memory as long as the place is hooked.
+//!
+//! Tail calls with a constant index are jumps that the kernel patches when the array of programs is
+//! written (`bpf_arch_poke_desc_update()`), not indirect ones.
+
+use super::attached::With;
+use super::{Attached, Place};
+use crate::emit::section::Section;
+use crate::emit::{map, program};
+use crate::{Error, load};
+use kernel::link::Link;
+use kernel::map::{Map, MapSpec, MapType};
+use kernel::program::Program;
+
+/// What hangs at a place. Dropped, it is detached.
+#[derive(Debug)]
+pub(crate) struct Head {
+    own: Attached,
+    targets: Map,
+    link: Option<Link>,
+}
+
+/// Where calls go.
+pub(crate) enum Lead<'a> {
+    /// To the head's own sections.
+    Own,
+    /// To a program.
+    To(&'a Program),
+}
+
+impl Head {
+    /// Makes the program of these sections, which leads to `next` in the end. It is not attached yet.
+    pub(crate) fn new(
+        place: &Place,
+        sections: &[Section],
+        next: Option<&Attached>,
+        with: With<'_>,
+    ) -> Result<Self, Error> {
+        let targets = programs(map::TARGETS, 2)?;
+        let own = Attached::new(place, sections, Some(&targets), next, with)?;
+        Ok(Self { own, targets, link: None })
+    }
+
+    /// Attaches it.
+    pub(crate) fn attach(&mut self, place: &Place) -> Result<(), Error> {
+        self.link = Some(place.attach(self.own.program())?);
+        Ok(())
+    }
+
+    /// Where calls in generations of this number's parity go; at first to its own sections.
+    pub(crate) fn lead(&self, generation: u32, to: &Lead<'_>) -> Result<(), Error> {
+        let index = generation & 1;
+        match to {
+            Lead::To(program) => self.targets.update_program(index, program)?,
+            Lead::Own => {
+                self.targets.delete(&index.to_ne_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The program with its own sections.
+    pub(crate) fn own(&self) -> &Attached {
+        &self.own
+    }
+
+    /// Times that the kernel did not run it because it was running on that CPU already.
+    pub(crate) fn missed_runs(&self) -> Result<u64, Error> {
+        Ok(self.own.program().statistics()?.recursion_misses)
+    }
+
+    /// Bytes of kernel memory that it takes.
+    pub(crate) fn memory_bytes(&self) -> Result<u64, Error> {
+        Ok(self.own.memory_bytes()? + self.targets.memory_bytes()?)
+    }
+}
+
+/// A program at a place to which calls can lead when nobody is to see them.
+pub(crate) fn nothing(place: &Place, with: With<'_>) -> Result<Program, Error> {
+    let module = program::nothing(&place.name())?;
+    load::program(&module, place.kind(), place.target(&with.machine.btf)?, &[])
+}
+
+/// An array of programs.
+pub(super) fn programs(name: &str, entries: u32) -> Result<Map, Error> {
+    Ok(Map::create(&MapSpec {
+        name,
+        map_type: MapType::PROG_ARRAY,
+        key_size: 4,
+        value_size: 4,
+        max_entries: entries,
+        ..MapSpec::default()
+    })?)
+}
