@@ -66,6 +66,8 @@ pub struct Hop {
     pub bits: Option<BitField>,
     /// Marks on the pointer, if it is one.
     pub tags: Tags,
+    /// Whether it is a structure, a union or an array, which is not loaded: its address is meant.
+    pub in_place: bool,
 }
 
 /// A place in an object, in bits, as it is found step by step.
@@ -279,7 +281,9 @@ impl Btf {
 
     fn hop(&self, place: Place) -> Result<Hop, BtfError> {
         let Field { offset, ty, size, bits, tags } = self.finish(place)?;
-        Ok(Hop { offset, size, ty, pointee: self.pointee(ty), bits, tags })
+        let array = self.kind(self.peel(ty)) == Kind::Array;
+        let in_place = array || self.is_composite(self.peel(ty));
+        Ok(Hop { offset, size, ty, pointee: self.pointee(ty), bits, tags, in_place })
     }
 
     /// Turns a place in bits into what has to be loaded.

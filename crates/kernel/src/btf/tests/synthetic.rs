@@ -195,6 +195,7 @@ fn follows_pointers_and_keeps_their_marks() {
         pointee: Some(pointee),
         bits: None,
         tags: Tags::default(),
+        in_place: false,
     };
     let expected = [
         Hop { tags: rcu, ..load(24, set_pointer, set) },
