@@ -7,7 +7,7 @@
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::contents::{Contents, Elf};
-use crate::operand::split;
+use crate::operand::{Operand, Place, split};
 
 const SECTION: &str = ".note.stapsdt";
 const BASE: &str = ".stapsdt.base";
@@ -51,7 +51,7 @@ pub(crate) fn read(elf: &Elf<'_>, contents: &Contents) -> Result<Vec<StaticProbe
             probes.push(probe(about, base, contents)?);
         }
     }
-    name_symbols(elf, &mut probes);
+    name_symbols(elf, contents, &mut probes);
     Ok(probes)
 }
 
@@ -85,22 +85,13 @@ fn probe(
 }
 
 /// Looks up the symbols that texts of arguments name.
-fn name_symbols(elf: &Elf<'_>, probes: &mut [StaticProbe]) {
-    let words = |text: &str| -> Vec<String> {
-        let place = text.split_once('@').map_or("", |(_, place)| place);
-        let word = |c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'));
-        let named =
-            |part: &&str| part.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '.');
-        place.split(word).filter(named).map(str::to_owned).collect()
-    };
+fn name_symbols(elf: &Elf<'_>, contents: &Contents, probes: &mut [StaticProbe]) {
     for probe in probes {
-        let wanted: Vec<String> = probe
-            .arguments
-            .iter()
-            .filter(|text| text.contains("(%rip)"))
-            .flat_map(|text| words(text))
-            .filter(|name| name != "rip")
-            .collect();
+        let symbol = |text: &String| match Operand::parse(text, contents.architecture).ok()?.place {
+            Place::Memory { symbol, .. } => symbol,
+            _ => None,
+        };
+        let wanted: Vec<String> = probe.arguments.iter().filter_map(symbol).collect();
         if wanted.is_empty() {
             continue;
         }

@@ -1,7 +1,8 @@
 //! Places in programs and libraries, for uprobes.
 
-use super::checker::Checker;
+use super::checker::{Checker, Place};
 use super::hook::not_empty;
+
 use crate::document::Uprobe;
 use crate::problem::{Path, excerpt, hint};
 use crate::text::integer;
@@ -15,6 +16,8 @@ pub struct Program {
     pub btf_path: Option<String>,
     /// Where in the file; never empty.
     pub locations: Locations,
+    /// Where each of them stands in the policy.
+    pub places: Vec<Place>,
     /// Offsets of reference counters in the file: none, or one for each location.
     pub reference_counters: Vec<u64>,
     /// Digests of which the file must have one; empty: any file.
@@ -151,12 +154,17 @@ pub(crate) fn check(
         checker.error(path, "a uprobe needs symbols, offsets or addrs");
         return None;
     };
-    let places = [written.symbols.len(), written.offsets.len(), written.addrs.len()];
-    let places = places.into_iter().max().unwrap_or(0);
+    let (key, count) = match &locations {
+        Locations::Symbols(_) => ("symbols", written.symbols.len()),
+        Locations::Offsets(offsets) => ("offsets", offsets.len()),
+        Locations::Addresses(addresses) => ("addrs", addresses.len()),
+    };
+    let list = path.key(key);
+    let places = (0..count).map(|index| checker.place(&list.index(index))).collect();
     let counters = &written.ref_ctr_offsets;
-    if !counters.is_empty() && counters.len() != places {
+    if !counters.is_empty() && counters.len() != count {
         let message =
-            format!("{} reference counters for {places} places: give one for each", counters.len());
+            format!("{} reference counters for {count} places: give one for each", counters.len());
         checker.error(&path.key("refCtrOffsets"), message);
     }
     let digests = checker.each(&written.binary_digests, &path.key("binaryDigests"), Digest::parse);
@@ -165,6 +173,7 @@ pub(crate) fn check(
         path: written.path.clone(),
         btf_path: written.btf_path.clone().filter(|path| !path.is_empty()),
         locations,
+        places,
         reference_counters: counters.clone(),
         digests,
         ignore_digest_failure: ignore.is_some_and(|ignore| ignore.digest_verification_failure),
