@@ -105,6 +105,7 @@ fn types() -> Btf {
     let file = t.structure("file", 64, &[("f_path", path, 16), ("f_flags", unsigned, 32)]);
     let to_file = t.pointer(file);
     let sock = t.structure("sock", 64, &[("sk_mark", unsigned, 8)]);
+    t.structure("sk_buff", 64, &[("len", unsigned, 8)]);
     let to_sock = t.pointer(sock);
     let inet_sock = t.structure("inet_sock", 80, &[("sk", sock, 0)]);
     let tcp_sock = t.structure("tcp_sock", 96, &[("inet", inet_sock, 0)]);

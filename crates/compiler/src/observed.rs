@@ -1,6 +1,6 @@
 //! What a policy saw: a match with its captured values, as the kernel side told it.
 
-use crate::base::record::{Creds, Identity};
+use crate::base::record::{Creds, Identity, UserNs};
 use crate::plan::HookPlan;
 use policy::CheckedPolicy;
 use std::net::IpAddr;
@@ -72,6 +72,18 @@ pub enum Observed {
     },
     /// Credentials.
     Credentials(Box<Creds>),
+    /// A user namespace.
+    UserNamespace(UserNs),
+    /// What bpf(2) was given to load a program.
+    BpfAttributes(BpfProgram),
+    /// A BPF program.
+    BpfProgram(BpfProgram),
+    /// A BPF map.
+    BpfMap(BpfMap),
+    /// An event of perf_event_open(2).
+    PerfEvent(PerfEvent),
+    /// A module of the kernel.
+    Module(Module),
     /// A system call.
     Syscall {
         /// Its number.
@@ -169,4 +181,54 @@ pub struct SocketAddress {
     pub family: u16,
     /// Address and port.
     pub end: End,
+}
+
+/// A BPF program, or what is to become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BpfProgram {
+    /// Type: `enum bpf_prog_type`.
+    pub kind: u32,
+    /// Number of instructions.
+    pub instructions: u32,
+    /// Name.
+    pub name: Vec<u8>,
+}
+
+/// A BPF map (`struct bpf_map`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BpfMap {
+    /// Type: `enum bpf_map_type`.
+    pub kind: u32,
+    /// Size of a key, in bytes.
+    pub key_size: u32,
+    /// Size of a value, in bytes.
+    pub value_size: u32,
+    /// Most entries that it takes.
+    pub entries: u32,
+    /// Name.
+    pub name: Vec<u8>,
+}
+
+/// An event of perf (`struct perf_event`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PerfEvent {
+    /// Type: `enum perf_type_id`, or a number that the kernel gave to one of its own.
+    pub kind: u32,
+    /// Configuration.
+    pub config: u64,
+    /// Offset of a probe.
+    pub offset: u64,
+    /// What a probe is of: the name of a function, or the path of a file. Empty for what is no probe.
+    pub function: Vec<u8>,
+}
+
+/// A module of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// Name.
+    pub name: Vec<u8>,
+    /// How it taints the kernel: bit n for `TAINT_*` n.
+    pub taints: u64,
+    /// Whether its signature is good; known of those being loaded.
+    pub signature_ok: Option<bool>,
 }

@@ -11,7 +11,7 @@ use policy::document::TypeName;
 use policy::names;
 
 use super::text::text;
-use super::{network, path};
+use super::{bpf, module, network, path};
 use crate::process::privileges;
 use crate::procfs::HostNamespaces;
 
@@ -78,6 +78,14 @@ fn arg(kind: TypeName, value: Observed, host: &HostNamespaces) -> Arg {
         Observed::Credentials(creds) => {
             Arg::ProcessCredentialsArg(privileges::credentials(&creds, host))
         }
+        Observed::UserNamespace(namespace) => {
+            Arg::UserNsArg(privileges::user_namespace(&namespace, host))
+        }
+        Observed::BpfAttributes(program) => Arg::BpfAttrArg(bpf::attributes(&program)),
+        Observed::BpfProgram(program) => Arg::BpfProgArg(bpf::program(&program)),
+        Observed::BpfMap(map) => Arg::BpfMapArg(bpf::map(&map)),
+        Observed::PerfEvent(event) => Arg::PerfEventArg(bpf::perf_event(&event)),
+        Observed::Module(seen) => Arg::ModuleArg(module::module(&seen)),
         Observed::Syscall { number, compat } => {
             Arg::SyscallId(wire::SyscallId { id: number, abi: abi(compat).to_owned() })
         }
@@ -324,6 +332,24 @@ mod tests {
             let expected = wire::SyscallId { id: 59, abi: abi.to_owned() };
             assert_eq!(of(TypeName::Syscall64, value), Arg::SyscallId(expected));
         }
+    }
+
+    #[test]
+    fn a_user_namespace() {
+        let level = |level, inum| {
+            let namespace = UserNs { level, owner: 1, group: 2, inum };
+            of(TypeName::UserNamespace, Observed::UserNamespace(namespace))
+        };
+        let expected = |level, inum, is_host| {
+            Arg::UserNsArg(wire::UserNamespace {
+                level: Some(level),
+                uid: Some(1),
+                gid: Some(2),
+                ns: Some(wire::Namespace { inum, is_host }),
+            })
+        };
+        assert_eq!(level(0, 9), expected(0, 9, true));
+        assert_eq!(level(1, 10), expected(1, 10, false));
     }
 
     #[test]

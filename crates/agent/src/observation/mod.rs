@@ -6,7 +6,9 @@
 
 mod action;
 mod argument;
+mod bpf;
 mod event;
+mod module;
 mod network;
 mod path;
 mod text;

@@ -1,7 +1,7 @@
 //! Credentials, capabilities and namespaces in the form of the API, and what an exec changed of them.
 
 use api::tetragon as wire;
-use compiler::base::record::{Creds, Exec};
+use compiler::base::record::{Creds, Exec, UserNs};
 
 use super::entry::ImageNamespaces;
 use crate::procfs::HostNamespaces;
@@ -42,12 +42,17 @@ pub fn credentials(creds: &Creds, host: &HostNamespaces) -> wire::ProcessCredent
             .map(|bit| bit as i32)
             .collect(),
         caps: Some(capabilities(creds)),
-        user_ns: Some(wire::UserNamespace {
-            level: Some(creds.user_ns.level),
-            uid: Some(creds.user_ns.owner),
-            gid: Some(creds.user_ns.group),
-            ns: Some(namespace(creds.user_ns.inum, host.user)),
-        }),
+        user_ns: Some(user_namespace(&creds.user_ns, host)),
+    }
+}
+
+/// A user namespace with its owner.
+pub fn user_namespace(of: &UserNs, host: &HostNamespaces) -> wire::UserNamespace {
+    wire::UserNamespace {
+        level: Some(of.level),
+        uid: Some(of.owner),
+        gid: Some(of.group),
+        ns: Some(namespace(of.inum, host.user)),
     }
 }
 
@@ -110,7 +115,7 @@ pub fn binary_properties(exec: &Exec<'_>) -> Option<wire::BinaryProperties> {
 
 #[cfg(test)]
 mod tests {
-    use compiler::base::record::{Namespaces, Record, UserNs};
+    use compiler::base::record::{Namespaces, Record};
 
     use super::*;
     use crate::test_records::ExecRecord;

@@ -4,7 +4,7 @@
 use super::planner::{Inputs, Planner};
 use super::register;
 use super::resolve::{self, Resolved};
-use super::shape::{Shape, integer};
+use super::shape::{Shape, integer, lacking};
 use super::signature::{Parameter, Signature};
 use super::{Attachment, Input, Length, Source};
 use kernel::btf::Btf;
@@ -51,9 +51,15 @@ fn in_user_space(kind: TypeName) -> bool {
     )
 }
 
-/// Whether values of a type can be captured.
-pub(super) fn is_captured(kind: TypeName) -> bool {
-    kind == TypeName::Nop || crate::value::of(kind).is_some()
+/// Refuses types whose values cannot be captured on this kernel. `what` is one.
+pub(super) fn captured(btf: &Btf, kind: TypeName, what: &str) -> Result<(), String> {
+    if kind != TypeName::Nop && crate::value::of(kind).is_none() {
+        return Err(format!("type {kind} is not captured yet by this build ({what})"));
+    }
+    match lacking(btf, kind) {
+        None => Ok(()),
+        Some(name) => Err(format!("{what} is no {kind}: this kernel has no `struct {name}`")),
+    }
 }
 
 impl Planner<'_> {
@@ -132,7 +138,9 @@ impl Planner<'_> {
                     hops,
                     length: match kind {
                         TypeName::CharBuf | TypeName::CharIovec => length,
-                        TypeName::SockaddrUn => length.or_else(|| behind(argument, signature)),
+                        TypeName::SockaddrUn | TypeName::BpfAttr => {
+                            length.or_else(|| behind(argument, signature))
+                        }
                         _ => None,
                     },
                     return_copy: argument.return_copy,
@@ -273,22 +281,24 @@ fn length(index: u32, argument: &Argument, signature: &Signature) -> Result<Leng
     Ok(Length { source: Source::Argument { index, pointee: None }, size })
 }
 
-/// The length of an address, which stands behind it: `connect(int fd, struct sockaddr *address, int
-/// addrlen)`, `security_socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`.
+/// The length of a socket address, which stands behind it: `connect(int fd, struct sockaddr *address, int
+/// addrlen)`, `security_socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`. So it
+/// does behind attributes: `bpf(int cmd, union bpf_attr *attr, unsigned int size)`.
 fn behind(argument: &Argument, signature: &Signature) -> Option<Length> {
     let named = argument.source == Written::Argument && argument.resolve.is_empty();
     let index = argument.index + 1;
     let is_length = match parameter(index, signature).ok()? {
         Some(parameter) => matches!(parameter.shape, Shape::Integer { size: 4, .. }),
-        None => ADDRESSES.contains(&(signature.text.as_str(), argument.index)),
+        None => MEASURED.contains(&(signature.text.as_str(), argument.index)),
     };
     (named && is_length)
         .then_some(Length { source: Source::Argument { index, pointee: None }, size: 4 })
 }
 
-/// Which arguments of system calls are addresses with their length behind them, where the kernel does
-/// not say what calls take.
-const ADDRESSES: [(&str, u32); 3] = [("sys_bind", 1), ("sys_connect", 1), ("sys_sendto", 4)];
+/// Which arguments of system calls have their length behind them, where the kernel does not say what
+/// calls take.
+const MEASURED: [(&str, u32); 4] =
+    [("sys_bind", 1), ("sys_connect", 1), ("sys_sendto", 4), ("sys_bpf", 1)];
 
 /// The types and the structure that `resolve` starts from; `None` without `resolve`.
 fn start(
@@ -401,10 +411,8 @@ fn kind(
             "{what} of a system call comes from user space and is no {kind} of the kernel's"
         ));
     }
-    match is_captured(kind) {
-        true => Ok((kind, note)),
-        false => Err(format!("type {kind} is not captured yet by this build ({what})")),
-    }
+    captured(&signature.btf, kind, what)?;
+    Ok((kind, note))
 }
 
 /// Refuses buffers without a length.

@@ -159,8 +159,8 @@ pub struct Input {
     /// where the value is. What it loads is the value (a number, a pointer); where it is a structure
     /// or an array, the value is its address.
     pub hops: Vec<Hop>,
-    /// Where the number of bytes or elements is, for types that have one; for a `sockaddr_un`, of bytes
-    /// of the address. `None` for a `char_buf` that
+    /// Where the number of bytes or elements is, for types that have one; for a `sockaddr_un` or
+    /// `bpf_attr`, of the bytes that user space gave. `None` for a `char_buf` that
     /// is read whole: an array, with the size of the last of `hops` or of the record's field.
     pub length: Option<Length>,
     /// Read when the function returns, with the return value as length.

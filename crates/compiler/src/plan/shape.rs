@@ -217,6 +217,19 @@ impl Shape {
     }
 }
 
+/// The structure that values of a type are read from, where this kernel has none: it is built without
+/// what the structure belongs to.
+pub(super) fn lacking(btf: &Btf, kind: TypeName) -> Option<&'static str> {
+    // What user space writes is laid out the same everywhere.
+    if matches!(kind, TypeName::BpfAttr | TypeName::Sockaddr | TypeName::SockaddrUn) {
+        return None;
+    }
+    let (_, names) = OBJECTS.iter().find(|(object, _)| *object == kind)?;
+    let known =
+        |name: &&str| btf.find_struct(name).is_ok() || btf.find(Kind::Typedef, name).is_some();
+    if names.iter().any(known) { None } else { names.first().copied() }
+}
+
 impl To {
     fn of(btf: &Btf, ty: TypeId) -> Self {
         match btf.ty(btf.peel(ty)) {

@@ -1,7 +1,7 @@
 //! Hooks on tracepoints: by perf's record, or raw with typed arguments.
 
 use super::attachment::lacks;
-use super::input::is_captured;
+use super::input::captured;
 use super::planner::{Found, Inputs, Planner};
 use super::shape::Shape;
 use super::signature::Signature;
@@ -212,7 +212,7 @@ fn read(
             // Bytes in the record are read whole.
             let bytes = array && field.location == Location::Direct && element_size == 1;
             let inferred = match bytes && shape == Shape::Other {
-                true => return captured(TypeName::CharBuf, source(field), &what),
+                true => return Ok((TypeName::CharBuf, source(field))),
                 false => shape.inferred(argument.size_argument.is_some()),
             };
             let kind = inferred.ok_or_else(|| match array {
@@ -241,13 +241,6 @@ fn read(
     if kind == TypeName::CharBuf && argument.size_argument.is_none() {
         return Err(format!("{what} is read as char_buf, which needs a length: give sizeArgIndex"));
     }
-    captured(kind, source, &what)
-}
-
-/// The two, if values of the type can be captured.
-fn captured(kind: TypeName, source: Source, what: &str) -> Result<(TypeName, Source), String> {
-    match is_captured(kind) {
-        true => Ok((kind, source)),
-        false => Err(format!("type {kind} is not captured yet by this build ({what})")),
-    }
+    captured(btf, kind, &what)?;
+    Ok((kind, source))
 }

@@ -3,21 +3,26 @@
 //! A type is one file: its [`Kind`] writes the bytes that the same file decodes. [`of`] is the one
 //! place that knows them all.
 
+mod bpf_map;
+mod bpf_program;
 mod buffer;
 pub(crate) mod capability;
 mod credentials;
 pub(crate) mod file;
 pub(crate) mod integer;
 pub(crate) mod memory;
+mod module;
 pub(crate) mod network;
 mod packet;
 pub(crate) mod path;
+mod perf_event;
 mod sockaddr;
 mod socket;
 mod structure;
 pub(crate) mod syscall;
 pub(crate) mod text;
 mod unix;
+mod user_namespace;
 
 use crate::Error;
 use crate::emit::{Emitter, Loaded};
@@ -68,12 +73,20 @@ pub(crate) fn of(name: TypeName) -> Option<&'static dyn Kind> {
         T::Uint64 | T::Ulong | T::SizeT => &integer::UINT64,
         T::String => &text::String,
         T::Filename => &text::Filename,
+        T::NetDevice => &text::NetDevice,
         T::CharBuf => &buffer::Buffer,
         T::Sock | T::Socket => &socket::Socket,
         T::Skb => &packet::Buffer,
         T::Sockaddr => &sockaddr::Internet,
         T::SockaddrUn => &unix::Unix,
         T::Cred => &credentials::Credentials,
+        T::UserNamespace => &user_namespace::UserNamespace,
+        T::BpfAttr => &bpf_program::Attributes,
+        T::BpfProg => &bpf_program::Program,
+        T::BpfMap => &bpf_map::Map,
+        T::PerfEvent => &perf_event::Event,
+        T::Module => &module::Module,
+        T::LoadInfo => &module::Loading,
         T::KernelCapT | T::CapInheritable | T::CapPermitted | T::CapEffective => &capability::Set,
         T::Capability => &integer::INT32,
         T::Syscall64 => &syscall::Syscall,

@@ -1,4 +1,4 @@
-//! Texts that end with NUL.
+//! Texts that end with NUL: of the process or the kernel, and names that structures of the kernel have.
 
 use super::memory::Memory;
 use super::{Capture, Kind};
@@ -15,6 +15,12 @@ pub(crate) struct String;
 
 /// The name in a `struct filename`.
 pub(crate) struct Filename;
+
+/// The name of a `struct net_device`.
+pub(crate) struct NetDevice;
+
+/// `IFNAMSIZ`, without NUL
+const DEVICE_NAME_MAX: i32 = 15;
 
 impl Kind for String {
     fn capture(&self, e: &mut Emitter<'_>, capture: &Capture<'_>) -> Result<Value, Error> {
@@ -33,6 +39,18 @@ impl Kind for Filename {
         let name = e.read.offset("filename", "name")?;
         let name = e.word(filename, name);
         Ok(e.copy_text(Memory::Kernel, capture.to, name, TEXT_MAX, capture.fault))
+    }
+
+    fn decode(&self, bytes: &[u8], _: &Input) -> Option<Observed> {
+        Some(Observed::Text(bytes.to_vec()))
+    }
+}
+
+impl Kind for NetDevice {
+    fn capture(&self, e: &mut Emitter<'_>, capture: &Capture<'_>) -> Result<Value, Error> {
+        let device = e.structure(capture.loaded, "net_device", capture.fault)?;
+        let name = e.read.address(&mut e.b, device, "net_device", "name")?;
+        Ok(e.copy_text(Memory::Kernel, capture.to, name, DEVICE_NAME_MAX, capture.fault))
     }
 
     fn decode(&self, bytes: &[u8], _: &Input) -> Option<Observed> {
