@@ -11,6 +11,7 @@ const FILE_HEADER: u64 = 64;
 const PROGRAM_HEADER: u64 = 56;
 
 const POLL: u32 = 7;
+const MMAP: u32 = 9;
 const CLONE: u32 = 56;
 const FORK: u32 = 57;
 const VFORK: u32 = 58;
@@ -53,6 +54,12 @@ pub(crate) fn fork_and_exit(status: u32) -> Vec<u8> {
     Code::default().call(FORK).if_zero(&child).wait().exit(0).into_executable()
 }
 
+/// Maps so many bytes of anonymous memory, to be read and private, and exits with 0, whether that works
+/// or not.
+pub(crate) fn map(length: u64) -> Vec<u8> {
+    Code::default().map(length).exit(0).into_executable()
+}
+
 /// Machine code under construction.
 #[derive(Default)]
 struct Code(Vec<u8>);
@@ -81,6 +88,19 @@ impl Code {
     /// poll of no files: `xor edi, edi; xor esi, esi; mov edx, milliseconds`
     fn sleep(self, milliseconds: u32) -> Self {
         self.bytes(&[0x31, 0xff, 0x31, 0xf6]).with_constant(0xba, milliseconds).call(POLL)
+    }
+
+    /// mmap(0, length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0): `xor edi, edi; mov rsi, length;
+    /// mov edx, 1; mov r10d, 0x22; mov r8, -1; xor r9d, r9d`
+    fn map(self, length: u64) -> Self {
+        self.bytes(&[0x31, 0xff, 0x48, 0xbe])
+            .bytes(&length.to_le_bytes())
+            .with_constant(0xba, 1)
+            .bytes(&[0x41])
+            .with_constant(0xba, 0x22)
+            .bytes(&[0x49, 0xc7, 0xc0, 0xff, 0xff, 0xff, 0xff])
+            .bytes(&[0x45, 0x31, 0xc9])
+            .call(MMAP)
     }
 
     /// `mov edi, flags; xor esi, esi; xor edx, edx; xor r10d, r10d; xor r8d, r8d`

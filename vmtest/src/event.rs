@@ -121,6 +121,11 @@ impl Events {
         only("exit", binary, &self.exits_of(binary))
     }
 
+    /// Events of a policy, of whatever kind.
+    pub(crate) fn of_policy(&self, policy: &str) -> Vec<&Event> {
+        self.0.iter().filter(|event| event.text("policy_name") == policy).collect()
+    }
+
     /// Events of a kind.
     pub(crate) fn of_kind(&self, kind: &str) -> Vec<&Event> {
         self.0.iter().filter(|event| event.kind() == kind).collect()

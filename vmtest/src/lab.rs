@@ -79,6 +79,19 @@ impl Lab {
         Agent::start(self, "agent", flags)
     }
 
+    /// Starts an agent with one policy and no other.
+    pub(crate) fn agent_with_policy(&self, policy: &str) -> Result<Agent> {
+        let path = self.policy("policy.yaml", policy)?;
+        self.agent(&["--tracing-policy-dir=", &format!("--tracing-policy={}", path.display())])
+    }
+
+    /// Writes a policy into a file.
+    pub(crate) fn policy(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        fs::write(&path, text).with_context(|| path.display().to_string())?;
+        Ok(path)
+    }
+
     /// Runs a shell script.
     pub(crate) fn shell(&self, script: &str) -> Result<Done> {
         run(Command::new(self.binary("busybox")?).args(["sh", "-c", script]))

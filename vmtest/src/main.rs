@@ -14,6 +14,7 @@ mod runner;
 mod test;
 mod tests;
 mod tool;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -17,6 +17,11 @@ pub enum Error {
     /// The program under construction is not well-formed: a bug.
     #[error("internal error in a program: {0}")]
     Ir(#[from] ebpf::Error),
+    /// More than a program can hold.
+    #[error(
+        "too much for one program ({0}): give the hook fewer selectors, filters or values, or divide it into several policies"
+    )]
+    TooLarge(String),
     /// A hook that cannot be compiled.
     #[error("{place}: {cause}")]
     Hook {

@@ -101,6 +101,36 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the program is right but larger than the kernel allows: its functions, its stack or its
+    /// depth of calls.
+    pub fn is_size(&self) -> bool {
+        matches!(
+            self,
+            Self::Frame { .. } | Self::Stack { .. } | Self::CallDepth(_) | Self::JumpTooFar { .. }
+        )
+    }
+
+    /// Names of the functions that it is about.
+    pub fn functions(&self) -> Vec<&str> {
+        match self {
+            Self::Ir { function, .. }
+            | Self::NotDefined(function)
+            | Self::NotDeclared(_, function)
+            | Self::DefinedTwice(function)
+            | Self::Parameters { function, .. }
+            | Self::Frame { function, .. }
+            | Self::Registers { function, .. }
+            | Self::JumpTooFar { function, .. } => vec![function],
+            // Frames' sizes stand behind the names.
+            Self::Recursion(chain) | Self::CallDepth(chain) | Self::Stack { chain, .. } => {
+                chain.iter().filter_map(|name| name.split(' ').next()).collect()
+            }
+            Self::Empty(_) | Self::UnresolvedMap(_) | Self::Parse { .. } => Vec::new(),
+        }
+    }
+}
+
 /// Where in a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::AT_FDCWD;
@@ -11,7 +12,7 @@ use nix::unistd::symlinkat;
 
 use crate::agent::Agent;
 use crate::event::Event;
-use crate::lab::Lab;
+use crate::lab::{Lab, run};
 use crate::test::{Need, Test};
 
 /// These tests.
@@ -32,9 +33,19 @@ fn of(event: &Event, function: &str) -> bool {
 }
 
 fn files_are_monitored(lab: &Lab) -> Result<()> {
-    let mut agent = agent(lab, "file-monitoring")?;
     fs::create_dir_all("/data/sub")?;
     fs::create_dir_all("/data2")?;
+    let mut programs = Vec::new();
+    // To be executed they are mapped into memory, by the kernel.
+    for path in ["/data/sub/program", "/data2/program"] {
+        let program = lab.program("program", &crate::elf::exit(0))?;
+        fs::copy(&program, path)?;
+        programs.push(path);
+    }
+    let mut agent = agent(lab, "file-monitoring")?;
+    for path in programs {
+        run(&mut Command::new(path))?.ok()?;
+    }
     for path in ["/data/sub/file", "/data2/file", "/tmp/data"] {
         let mut file = fs::File::create(path)?;
         file.write_all(b"text")?;
@@ -64,6 +75,13 @@ fn files_are_monitored(lab: &Lab) -> Result<()> {
         let found = permissions.iter().any(|event| event.number("args.1.int_arg") == Some(mask));
         ensure!(found, "no access with mask {mask}: {permissions:?}");
     }
+    let maps: Vec<_> =
+        events.iter().filter(|event| event.text("function_name") == "security_mmap_file").collect();
+    let [map] = maps[..] else { anyhow::bail!("one mapping is wanted: {maps:?}") };
+    ensure!(map.text("args.0.file_arg.path") == "/data/sub/program", "{map:?}");
+    // PROT_READ and PROT_EXEC; `nop` reports nothing.
+    ensure!(map.at("args.1") == &serde_json::json!({"uint_arg": 5}), "{map:?}");
+    ensure!(map.at("return") == &serde_json::json!({"int_arg": 0}), "{map:?}");
     let mut truncations: Vec<_> =
         events.iter().filter(|event| of(event, "security_path_truncate")).collect();
     let truncation = truncations.pop().context("no truncation")?;

@@ -1,6 +1,7 @@
 //! The tests, in the order in which they run.
 
 mod arguments;
+mod bad_policies;
 mod bootstrap;
 mod cgroup;
 mod commands;
@@ -10,12 +11,15 @@ mod exec;
 mod exit;
 mod faults;
 mod fields;
+mod functions;
 mod intro;
 mod limits;
 mod loss;
+mod lsm;
 mod policies;
 mod smoke;
 mod storm;
+mod tracepoints;
 
 use crate::test::Test;
 
@@ -35,6 +39,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         faults::TESTS,
         loss::TESTS,
         policies::TESTS,
+        bad_policies::TESTS,
+        functions::TESTS,
+        tracepoints::TESTS,
+        lsm::TESTS,
         intro::TESTS,
         crate::bench::TESTS,
         storm::TESTS,

@@ -2,11 +2,9 @@
 //! policy can ask for is tested elsewhere.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::agent::Agent;
 use crate::event::{Event, Events};
 use crate::lab::{Lab, run};
 use crate::test::Test;
@@ -53,12 +51,6 @@ spec:
     )
 }
 
-fn write(lab: &Lab, name: &str, text: &str) -> Result<PathBuf> {
-    let path = lab.path(name);
-    fs::write(&path, text)?;
-    Ok(path)
-}
-
 /// Makes a symbolic link, which must not be there, to `target`.
 fn link(lab: &Lab, tool: &str, target: &str, name: &str) -> Result<u64> {
     let name = lab.path(name);
@@ -66,29 +58,19 @@ fn link(lab: &Lab, tool: &str, target: &str, name: &str) -> Result<u64> {
     Ok(run(command.args(["tool", "thread-link", target]).arg(name))?.ok()?.pid)
 }
 
-fn of_policy<'e>(events: &'e Events, policy: &str) -> Vec<&'e Event> {
-    let mine = |event: &&Event| event.text("policy_name") == policy;
-    events.of_kind("process_kprobe").into_iter().filter(mine).collect()
-}
-
-/// Starts an agent with this policy.
-fn with_policy(lab: &Lab, text: &str) -> Result<Agent> {
-    let path = write(lab, "policy.yaml", text)?;
-    lab.agent(&["--tracing-policy-dir=", &format!("--tracing-policy={}", path.display())])
-}
-
 fn see_calls(lab: &Lab) -> Result<()> {
     let tool = lab.tool("linker")?;
     let target = "/the/target/of/this/test";
-    let mut agent = with_policy(lab, &links_to("links", target, ""))?;
+    let mut agent = lab.agent_with_policy(&links_to("links", target, ""))?;
     link(lab, &tool, "/another/target", "other")?;
     let pid = link(lab, &tool, target, "link")?;
-    agent.wait_for("the link is seen", |events| !of_policy(events, "links").is_empty())?;
+    agent.wait_for("the link is seen", |events| !events.of_policy("links").is_empty())?;
     let events = agent.finish()?;
-    let seen = of_policy(&events, "links");
+    let seen = events.of_policy("links");
     let [event] = seen[..] else { anyhow::bail!("one link is wanted: {seen:?}") };
     let exec = events.execs_of(&tool).into_iter().find(|exec| exec.pid() == pid);
     let exec = exec.context("no exec of the linker")?;
+    ensure!(event.kind() == "process_kprobe", "{event:?}");
     ensure!(event.exec_id() == exec.exec_id(), "{event:?}");
     ensure!(event.binary() == tool, "{event:?}");
     ensure!(event.text("parent.exec_id") == exec.text("parent.exec_id"), "{event:?}");
@@ -112,11 +94,11 @@ fn see_calls(lab: &Lab) -> Result<()> {
 fn name_the_thread(lab: &Lab) -> Result<()> {
     let tool = lab.tool("linker")?;
     let target = "/target/of/a/thread";
-    let mut agent = with_policy(lab, &links_to("threads", target, ""))?;
+    let mut agent = lab.agent_with_policy(&links_to("threads", target, ""))?;
     let pid = link(lab, &tool, target, "link")?;
-    agent.wait_for("the link is seen", |events| !of_policy(events, "threads").is_empty())?;
+    agent.wait_for("the link is seen", |events| !events.of_policy("threads").is_empty())?;
     let events = agent.stop()?;
-    let event = of_policy(&events, "threads")[0];
+    let event = events.of_policy("threads")[0];
     ensure!(event.pid() == pid, "the process is the leader's: {event:?}");
     let tid = event.number("process.tid").context("no tid")?;
     ensure!(tid != pid, "the thread is the one that called: {event:?}");
@@ -155,7 +137,7 @@ fn bad_ones_are_skipped(lab: &Lab) -> Result<()> {
     ensure!(states == [("missing", "load_error"), ("good", "enabled")], "{list:?}");
     ensure!(list.stderr.contains("no_such_function_anywhere"), "{list:?}");
     link(lab, &lab.tool("linker")?, target, "link")?;
-    agent.wait_for("the link is seen", |events| !of_policy(events, "good").is_empty())?;
+    agent.wait_for("the link is seen", |events| !events.of_policy("good").is_empty())?;
     agent.stop()?;
     Ok(())
 }
@@ -168,7 +150,7 @@ fn missing_function() -> &'static str {
 fn come_and_go(lab: &Lab) -> Result<()> {
     let tool = lab.tool("linker")?;
     let target = "/target/by/command";
-    let path = write(lab, "policy.yaml", &links_to("commanded", target, ""))?;
+    let path = lab.policy("policy.yaml", &links_to("commanded", target, ""))?;
     let file = path.to_str().context("a path")?;
     let mut agent = lab.agent(&["--tracing-policy-dir="])?;
     link(lab, &tool, target, "before")?;
@@ -177,7 +159,7 @@ fn come_and_go(lab: &Lab) -> Result<()> {
     let again = agent.ask(&["tp", "add", file])?;
     ensure!(!again.status.success() && again.stderr.contains("already"), "{again:?}");
     link(lab, &tool, target, "meanwhile")?;
-    agent.wait_for("the link is seen", |events| !of_policy(events, "commanded").is_empty())?;
+    agent.wait_for("the link is seen", |events| !events.of_policy("commanded").is_empty())?;
     let list = agent.ask(&["tp", "list", "-o", "json"])?.ok()?;
     let list: serde_json::Value = serde_json::from_str(&list.stdout)?;
     let policy = &list["policies"][0];
@@ -194,9 +176,10 @@ fn come_and_go(lab: &Lab) -> Result<()> {
     agent.ask(&["tp", "add", file])?.ok()?;
     link(lab, &tool, target, "again")?;
     let names = ["meanwhile", "again"].map(|name| lab.path(name).display().to_string());
-    agent.wait_for("both links are seen", |events| of_policy(events, "commanded").len() >= 2)?;
+    agent.wait_for("both links are seen", |events| events.of_policy("commanded").len() >= 2)?;
     let events = agent.finish()?;
-    let seen: Vec<&str> = of_policy(&events, "commanded")
+    let seen: Vec<&str> = events
+        .of_policy("commanded")
         .into_iter()
         .filter_map(|event| event.at("args").get(1)?.get("string_arg")?.as_str())
         .collect();
@@ -210,7 +193,7 @@ fn lose_nothing_silently(lab: &Lab) -> Result<()> {
     let tool = lab.tool("asker")?;
     let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: flood\n\
                 spec:\n  kprobes: [{call: sys_getppid}]\n";
-    let path = write(lab, "policy.yaml", text)?;
+    let path = lab.policy("policy.yaml", text)?;
     let mut agent = lab.agent(&[
         "--tracing-policy-dir=",
         &format!("--tracing-policy={}", path.display()),
@@ -226,7 +209,7 @@ fn lose_nothing_silently(lab: &Lab) -> Result<()> {
         let of_ring = |event: &&Event| event.text("ring") == "observation";
         let lost = events.of_kind("events_lost");
         let lost = lost.into_iter().filter(of_ring).map(count).sum();
-        (of_policy(events, "flood").len() as u64, lost)
+        (events.of_policy("flood").len() as u64, lost)
     };
     agent.wait_for("all calls are seen or told as lost", |events| {
         let (seen, lost) = told(events);
@@ -235,7 +218,7 @@ fn lose_nothing_silently(lab: &Lab) -> Result<()> {
     let events = agent.finish()?;
     let (seen, lost) = told(&events);
     // Others on the machine may call it too.
-    let others = of_policy(&events, "flood").iter().filter(|e| e.binary() != tool).count() as u64;
+    let others = events.of_policy("flood").iter().filter(|e| e.binary() != tool).count() as u64;
     ensure!(lost > 0, "a ring of 64 KiB takes {CALLS} calls");
     ensure!(seen - others + lost >= CALLS, "{seen} seen, {others} of others, {lost} lost");
     if lab.in_vm() {
@@ -252,15 +235,15 @@ fn enforcing_ones_observe(lab: &Lab) -> Result<()> {
     let tool = lab.tool("linker")?;
     let target = "/target/that/is/forbidden";
     let kill = "      matchActions:\n      - action: Sigkill\n";
-    let mut agent = with_policy(lab, &links_to("killer", target, kill))?;
+    let mut agent = lab.agent_with_policy(&links_to("killer", target, kill))?;
     let log = agent.log();
     ensure!(log.contains("observes only") && log.contains("Sigkill"), "{log}");
     link(lab, &tool, target, "link").context("the link is made all the same")?;
-    agent.wait_for("the link is seen", |events| !of_policy(events, "killer").is_empty())?;
+    agent.wait_for("the link is seen", |events| !events.of_policy("killer").is_empty())?;
     let list = agent.ask(&["tp", "list"])?.ok()?;
     ensure!(list.stdout.contains(" monitor "), "{list:?}");
     let events = agent.stop()?;
-    let event = of_policy(&events, "killer")[0];
+    let event = events.of_policy("killer")[0];
     ensure!(event.text("action") == "KPROBE_ACTION_SIGKILL", "{event:?}");
     Ok(())
 }

@@ -13,7 +13,6 @@ use crate::plan::Attachment;
 use crate::read::{Base, Reader};
 use crate::{Error, Machine, helper, walk};
 use ebpf::{Cond, FuncId, FunctionBuilder, MapRef, Module, Size};
-use policy::checked::Place;
 use policy::evaluate::Workload;
 use std::collections::{BTreeMap, HashMap};
 
@@ -60,6 +59,15 @@ pub(crate) struct Position {
     pub(crate) goes_on: bool,
 }
 
+/// What the names of sections' functions start with, before their index.
+const SECTION: &str = "section_";
+
+/// Index of the section that a function of a program belongs to.
+pub(crate) fn section_of(function: &str) -> Option<usize> {
+    let index = function.strip_prefix(SECTION)?;
+    index.split_once('_').map_or(index, |(index, _)| index).parse().ok()
+}
+
 /// Makes the program of these sections, which all hang on the same place.
 pub(crate) fn program(
     name: &str,
@@ -96,7 +104,7 @@ pub(crate) fn program(
     }
     let mut bodies = Vec::new();
     for (index, section) in sections.iter().enumerate() {
-        let body = FunctionBuilder::new(format!("section_{index}"), 1);
+        let body = FunctionBuilder::new(format!("{SECTION}{index}"), 1);
         let lines = Lines::declare(&mut module, section);
         let tables = Tables { module: &mut module, list: &mut tables };
         let function = section_function(body, shared, lines, tables, index as u32, section)?;
@@ -213,18 +221,12 @@ fn section_function(
         scopes,
         tables,
     };
-    e.section(section).map_err(|cause| placed(section, cause))?;
+    e.section(section)
+        .map_err(|cause| Error::Hook { place: section.place(), cause: Box::new(cause) })?;
     e.b.switch_to(leave);
     e.release();
     e.b.ret(0);
     Ok(e.b.finish()?)
-}
-
-/// An error with the place of the hook that it is about.
-fn placed(section: &Section, cause: Error) -> Error {
-    let (file, Place { path, mark }) = (&section.policy.file, &section.hook.place);
-    let place = format!("{file}:{}:{} {path}", mark.line, mark.column);
-    Error::Hook { place, cause: Box::new(cause) }
 }
 
 fn context(

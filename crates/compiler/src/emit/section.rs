@@ -11,7 +11,7 @@ use crate::follow::scopes::Restriction;
 use crate::plan::{Attachment, HookPlan};
 use crate::{Error, filter, helper, test};
 use ebpf::{Block, Cond, Size, Value};
-use policy::checked::{CheckedPolicy, Filter, FilterTest, Selector, Subject};
+use policy::checked::{CheckedPolicy, Filter, FilterTest, Place, Selector, Subject};
 use std::sync::{Arc, OnceLock};
 
 /// Which part of a call a section sees.
@@ -49,6 +49,12 @@ impl Section {
         role: Role,
     ) -> Self {
         Self { number, policy, hook, role, sample: Arc::default() }
+    }
+
+    /// Where its hook stands, for messages: file, line, column and path.
+    pub(crate) fn place(&self) -> String {
+        let (file, Place { path, mark }) = (&self.policy.file, &self.hook.place);
+        format!("{file}:{}:{} {path}", mark.line, mark.column)
     }
 }
 

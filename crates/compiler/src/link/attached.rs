@@ -1,5 +1,6 @@
 //! A program for a place, with its counters.
 
+use super::blame::blame;
 use super::head::programs;
 use super::{Place, SharedMaps};
 use crate::emit::map::{self, counter};
@@ -86,8 +87,19 @@ impl std::ops::AddAssign for Counters {
 
 impl Attached {
     /// Makes and loads the program of these sections, which begins with a switch over `targets` and
-    /// leads to `next` in the end.
+    /// leads to `next` in the end. Errors name the hook that they are about.
     pub(crate) fn new(
+        place: &Place,
+        sections: &[Section],
+        targets: Option<&Map>,
+        next: Option<&Self>,
+        with: With<'_>,
+    ) -> Result<Self, Error> {
+        Self::load(place, sections, targets, next, with)
+            .map_err(|error| blame(place, sections, error))
+    }
+
+    fn load(
         place: &Place,
         sections: &[Section],
         targets: Option<&Map>,

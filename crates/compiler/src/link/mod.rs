@@ -4,11 +4,13 @@
 //! - [`pack`]: which sections share a program
 //! - [`attached`]: a program for a place
 //! - [`head`]: what hangs at a place and leads to its programs
+//! - [`blame`]: whose fault an error is
 //! - [`programs`]: the programs of all places, and their exchange at one instant
 //! - [`grace`]: waiting for programs that run
 //! - [`maps`]: the maps that all programs share
 
 pub(crate) mod attached;
+mod blame;
 mod grace;
 mod head;
 pub(crate) mod maps;

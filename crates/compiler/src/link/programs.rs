@@ -5,6 +5,7 @@
 //! generation runs any more, the switches lead there in either case, and the old programs go.
 
 use super::attached::With;
+use super::blame::blame;
 use super::grace::Grace;
 use super::head::{Lead, nothing};
 use super::{Attached, Head, Place, SharedMaps, pack};
@@ -68,6 +69,15 @@ impl InForce {
     }
 }
 
+/// A place that is to be hooked.
+struct New {
+    place: Place,
+    sections: Vec<Section>,
+    occupied: Occupied,
+    /// What shall be in force there.
+    next: InForce,
+}
+
 impl Occupied {
     /// The programs that are in force.
     fn in_force(&self) -> impl Iterator<Item = &Attached> {
@@ -116,7 +126,9 @@ impl Programs {
             if let Some(own) = own {
                 let head = Head::new(&place, own, programs.first(), with)?;
                 let now = InForce::Nothing(nothing(&place, with)?);
-                new.push((place, Occupied { head, now }, InForce::Head(programs)));
+                let occupied = Occupied { head, now };
+                let sections = chunks.concat();
+                new.push(New { place, sections, occupied, next: InForce::Head(programs) });
             } else if occupied {
                 let next = match programs.is_empty() {
                     true => InForce::Nothing(nothing(&place, with)?),
@@ -164,12 +176,12 @@ impl Programs {
         &mut self,
         next: u32,
         changed: Vec<(Place, InForce)>,
-        new: Vec<(Place, Occupied, InForce)>,
+        new: Vec<New>,
     ) -> Result<Vec<(Place, InForce)>, Error> {
         let mut coming = Vec::new();
-        for (place, mut occupied, next_there) in new {
+        for New { place, sections, mut occupied, next: next_there } in new {
             occupied.head.lead(self.generation, &occupied.now.lead())?;
-            occupied.head.attach(&place)?;
+            occupied.head.attach(&place).map_err(|error| blame(&place, &sections, error))?;
             self.places.insert(place.clone(), occupied);
             self.unsettled.insert(place.clone());
             coming.push((place, next_there));
