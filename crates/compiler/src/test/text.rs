@@ -44,8 +44,7 @@ pub(crate) fn compare(
             equal(e, text, &groups, to);
         }
         Comparison::Prefix(values) => {
-            for (length, values) in by_length(&shortest(values, |value, of| value.starts_with(of)))
-            {
+            for (length, values) in by_length(&beginnings(values)) {
                 let next = e.b.create_block();
                 // The others are longer still.
                 e.require(Cond::Uge, text.length, length as i32, to.no);
@@ -55,7 +54,7 @@ pub(crate) fn compare(
             e.b.jump(to.no, &[]);
         }
         Comparison::Postfix(values) => {
-            for (length, values) in by_length(&shortest(values, |value, of| value.ends_with(of))) {
+            for (length, values) in by_length(&endings(values)) {
                 let next = e.b.create_block();
                 e.require(Cond::Uge, text.length, length as i32, to.no);
                 let from = e.b.sub(text.length, length as i32);
@@ -73,29 +72,39 @@ pub(crate) fn compare(
     Ok(())
 }
 
-/// Values by their lengths; those that no text is long enough for are left out.
+/// Values by their lengths, each once; those that no text is long enough for are left out.
 pub(crate) fn by_length(values: &[Vec<u8>]) -> BTreeMap<usize, Vec<&[u8]>> {
     let mut groups: BTreeMap<usize, Vec<&[u8]>> = BTreeMap::new();
     for value in values.iter().filter(|value| value.len() <= TEXT_MAX as usize) {
-        let group = groups.entry(value.len()).or_default();
-        if !group.contains(&value.as_slice()) {
-            group.push(value);
-        }
+        groups.entry(value.len()).or_default().push(value);
+    }
+    for group in groups.values_mut() {
+        group.sort_unstable();
+        group.dedup();
     }
     groups
 }
 
-/// Values without those that another one decides already.
-fn shortest(values: &[Vec<u8>], implies: impl Fn(&[u8], &[u8]) -> bool) -> Vec<Vec<u8>> {
+/// Values without those that begin with another one.
+fn beginnings(values: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut sorted: Vec<&Vec<u8>> = values.iter().collect();
-    sorted.sort_by_key(|value| value.len());
+    sorted.sort_unstable();
     let mut kept: Vec<Vec<u8>> = Vec::new();
     for value in sorted {
-        if !kept.iter().any(|shorter| implies(value, shorter)) {
+        // What begins with a value follows it, with nothing between them that does not.
+        if !kept.last().is_some_and(|shorter| value.starts_with(shorter)) {
             kept.push(value.clone());
         }
     }
     kept
+}
+
+/// Values without those that end with another one.
+fn endings(values: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let reversed = |values: &[Vec<u8>]| -> Vec<Vec<u8>> {
+        values.iter().map(|value| value.iter().rev().copied().collect()).collect()
+    };
+    reversed(&beginnings(&reversed(values)))
 }
 
 /// Goes to `yes` when the text is one of the values, which are grouped by length.
