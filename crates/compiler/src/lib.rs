@@ -10,6 +10,7 @@
 //! - [`trial`]: a policy's hook on made-up calls
 
 pub mod base;
+mod climb;
 mod decode;
 mod emit;
 mod error;

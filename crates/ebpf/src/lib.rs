@@ -23,7 +23,7 @@ pub use compile::Options;
 pub use error::{Error, Place, Problem};
 pub use insn::{AluOp, AtomicOp, Cond, Insn, Reg, Size};
 pub use ir::{
-    Block, FuncId, Function, FunctionBuilder, Kfunc, LineId, MapRef, Module, Operand, Shape, Slot,
-    Template, Value, Var, template,
+    Block, FuncId, Function, FunctionBuilder, Kfunc, LineId, MapRef, Module, Operand, Param, Shape,
+    Slot, Template, Value, Var, template,
 };
 pub use program::{Program, ProgramBtf};

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crate::btf::{self, Builder, Linkage};
 use crate::error::Error;
 use crate::insn::{self, Imm64, Insn};
+use crate::ir::Param;
 
 /// A program for the kernel, but for the maps, which [`relocate`](Self::relocate) fills in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct ProgramFunction {
     pub name: String,
     /// How many parameters it takes.
     pub params: usize,
+    /// What they are, of a function that is verified once.
+    pub once: Option<Vec<Param>>,
     /// Where it starts, in slots from the program's start.
     pub slot: usize,
     /// Bytes of stack that its frame has.
@@ -176,7 +179,8 @@ impl Program {
     }
 
     /// Types of the functions, and where they and the source lines start. Every parameter and result
-    /// is a `long long`: the verifier checks the bodies of these functions where they are called.
+    /// is a `long long`, but for the memory that functions take that are verified once: the verifier
+    /// checks the bodies of the others where they are called.
     ///
     /// # Errors
     ///
@@ -187,10 +191,22 @@ impl Program {
         let mut func_info = Vec::new();
         for (index, function) in self.functions.iter().enumerate() {
             let names: Vec<String> = (0..function.params).map(|n| format!("arg{n}")).collect();
-            let params: Vec<(&str, btf::TypeId)> =
+            let mut params: Vec<(&str, btf::TypeId)> =
                 names.iter().map(|name| (name.as_str(), word)).collect();
+            for (param, what) in params.iter_mut().zip(function.once.iter().flatten()) {
+                if let Param::Memory(bytes) = what {
+                    let words = types.array(word, word, bytes / 8)?;
+                    let memory = types.structure(
+                        &format!("memory_{bytes}"),
+                        *bytes,
+                        &[("words", words, 0)],
+                    )?;
+                    param.1 = types.ptr(memory)?;
+                }
+            }
             let proto = types.func_proto(word, &params)?;
-            let linkage = if index == 0 { Linkage::Global } else { Linkage::Static };
+            let once = index == 0 || function.once.is_some();
+            let linkage = if once { Linkage::Global } else { Linkage::Static };
             let id = types.func(&btf::identifier(&function.name), proto, linkage)?;
             func_info.extend((function.slot as u32).to_ne_bytes());
             func_info.extend(id.raw().to_ne_bytes());

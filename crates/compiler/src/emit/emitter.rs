@@ -52,6 +52,8 @@ pub(crate) struct Emitter<'k> {
     pub(super) texts: HashMap<Position, Text>,
     /// Where names are compared, [`NAME_SLOT`] bytes.
     pub(crate) names: Option<Slot>,
+    /// The topmost components of a path, where several filters ask for them.
+    pub(crate) climbed: Option<Climbed>,
     /// While a buffer is captured at return: where it is.
     pub(crate) returned_buffer: Option<Value>,
     /// The policy's lines.
@@ -64,6 +66,17 @@ pub(crate) struct Emitter<'k> {
 
 /// Size of [`Emitter::names`].
 pub(crate) const NAME_SLOT: usize = 64;
+
+/// Topmost components that are kept from one filter to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Climbed {
+    /// What [`climb`](crate::climb) works on.
+    pub(crate) memory: Slot,
+    /// Of which value they are: 1 + its [`Position::code`]; 0: of none yet.
+    pub(crate) of: Var,
+    /// How the way up ended ([`end`](crate::walk::end)).
+    pub(crate) ended: Var,
+}
 
 /// Where a test goes on.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use crate::follow::Needs;
 use crate::follow::scopes::{Restriction, Scopes};
 use crate::plan::Attachment;
 use crate::read::{Base, Reader};
-use crate::{Error, Machine, helper, walk};
+use crate::{Error, Machine, climb, helper, walk};
 use ebpf::{Cond, FuncId, FunctionBuilder, MapRef, Module, Size};
 use policy::evaluate::Workload;
 use std::collections::{BTreeMap, HashMap};
@@ -85,10 +85,7 @@ pub(crate) fn program(
         next: position.goes_on.then(|| module.map(map::NEXT)),
     };
     let main = module.declare(name, 1);
-    let functions = Functions {
-        acquire: module.declare("tg_acquire", 0),
-        path_step: module.declare("tg_path_step", 2),
-    };
+    let functions = Functions::declare(&mut module);
     let shared = Shared { machine, scopes, maps, functions, shape };
     if let ([section], None, None) = (sections, key_of(sections), doors.next) {
         // A section that is alone is the program: no call, no frame of its own.
@@ -98,8 +95,7 @@ pub(crate) fn program(
         let lent = Tables { module: &mut module, list: &mut tables };
         let function = section_function(body, shared, lines, lent, 0, section)?;
         module.define(main, function);
-        module.define(functions.acquire, scratch::acquire(&maps)?);
-        module.define(functions.path_step, path_step(machine)?);
+        define_functions(&mut module, &functions, machine, &maps)?;
         return Ok(Code { module, tables });
     }
     let mut bodies = Vec::new();
@@ -114,10 +110,24 @@ pub(crate) fn program(
         bodies.push(fold::Body { key: key(section), restriction, function });
     }
     let called = fold::define(&mut module, &mut tables, machine, scopes, bodies)?;
-    module.define(functions.acquire, scratch::acquire(&maps)?);
-    module.define(functions.path_step, path_step(machine)?);
     module.define(main, main_function(name, machine, shape, doors, &called)?);
+    define_functions(&mut module, &functions, machine, &maps)?;
     Ok(Code { module, tables })
+}
+
+/// Defines what sections can call, as far as it is called.
+fn define_functions(
+    module: &mut Module,
+    functions: &Functions,
+    machine: &Machine,
+    maps: &Maps,
+) -> Result<(), Error> {
+    module.define(functions.acquire, scratch::acquire(maps)?);
+    module.define(functions.path_step, path_step(machine)?);
+    climb::define(module, functions, machine)?;
+    module
+        .drop_unreached()
+        .map_err(|error| Error::Program { program: module.name().to_owned(), error })
 }
 
 /// The function of a section, to be compared with others: what it is part of makes no difference.
@@ -130,10 +140,7 @@ pub(crate) fn sample(
     let mut module = Module::new("sample");
     let mut list = Vec::new();
     let maps = Maps::declare(&mut module);
-    let functions = Functions {
-        acquire: module.declare("tg_acquire", 0),
-        path_step: module.declare("tg_path_step", 2),
-    };
+    let functions = Functions::declare(&mut module);
     let tables = Tables { module: &mut module, list: &mut list };
     let shared = Shared { machine, scopes, maps, functions, shape };
     let body = FunctionBuilder::new("section", 1);
@@ -216,6 +223,7 @@ fn section_function(
         length,
         texts: HashMap::new(),
         names: None,
+        climbed: None,
         returned_buffer: None,
         lines,
         scopes,

@@ -11,7 +11,7 @@ use super::{Emitter, map};
 use crate::Error;
 use crate::flow::return_if;
 use crate::{helper, walk};
-use ebpf::{AtomicOp, Cond, FuncId, Function, FunctionBuilder, Size, Value};
+use ebpf::{AtomicOp, Cond, FuncId, Function, FunctionBuilder, Module, Size, Value};
 
 /// Areas per CPU.
 pub(crate) const AREAS: u32 = 4;
@@ -157,4 +157,18 @@ pub(crate) struct Functions {
     pub(crate) acquire: FuncId,
     /// [`walk::step`].
     pub(crate) path_step: FuncId,
+    /// [`climb`](crate::climb): goes up.
+    pub(crate) climb: FuncId,
+    /// The same, until it is at an end.
+    pub(crate) climb_on: FuncId,
+}
+
+impl Functions {
+    /// Declares them.
+    pub(super) fn declare(module: &mut Module) -> Self {
+        let acquire = module.declare("tg_acquire", 0);
+        let path_step = module.declare("tg_path_step", 2);
+        let (climb, climb_on) = crate::climb::declare(module);
+        Self { acquire, path_step, climb, climb_on }
+    }
 }

@@ -80,6 +80,11 @@ impl Emitter<'_> {
         self.declare_texts(
             texts.into_iter().filter(|position| position.input(hook).is_some_and(test::reads_text)),
         );
+        let filters = hook.selectors.iter().flat_map(|selector| &selector.filters);
+        let climbing = filters.filter(|filter| asks_for_topmost(filter, hook));
+        if climbing.count() > 1 {
+            self.declare_climbed();
+        }
         let selector = match section.role {
             _ if hook.selectors.is_empty() => self.b.iconst(0),
             Role::Entry => self.holding(hook)?,
@@ -407,5 +412,14 @@ fn position(filter: &Filter) -> Option<Position> {
         Subject::Data(index) => Some(Position::Data(index)),
         Subject::Return => Some(Position::Returned),
         Subject::Expression => None,
+    }
+}
+
+/// Whether a filter asks for the topmost components of a path.
+fn asks_for_topmost(filter: &Filter, hook: &HookPlan) -> bool {
+    let input = position(filter).and_then(|position| position.input(hook));
+    match (input, &filter.test) {
+        (Some(input), FilterTest::Known(known)) => test::asks_for_topmost(input, &known.comparison),
+        _ => false,
     }
 }

@@ -100,6 +100,11 @@ impl Prefixes {
         Some(prefixes)
     }
 
+    /// Components that have to be known.
+    pub(crate) fn levels(&self) -> usize {
+        self.levels
+    }
+
     /// Tests where an object is.
     pub(crate) fn test(
         &self,
@@ -127,7 +132,12 @@ impl Prefixes {
     }
 
     /// Compares the topmost components, the first one first.
-    fn compare(&self, e: &mut Emitter<'_>, found: &[Base], to: Targets) -> Result<(), Error> {
+    pub(crate) fn compare(
+        &self,
+        e: &mut Emitter<'_>,
+        found: &[Base],
+        to: Targets,
+    ) -> Result<(), Error> {
         if self.everything {
             e.b.jump(to.yes, &[]);
             return Ok(());
@@ -153,7 +163,11 @@ impl Node {
             e.b.jump(yes, &[]);
             return Ok(());
         }
-        let names = Names::of(*dentry);
+        let typed = match *dentry {
+            Base::Address(address) => e.typed(address, "dentry")?,
+            typed => typed,
+        };
+        let names = Names::of(typed);
         let length = names.length(e)?;
         for (bytes, values) in &self.begins {
             let next = e.b.create_block();

@@ -17,6 +17,8 @@ mod search;
 mod syscall;
 mod text;
 
+pub(crate) use path::asks_for_topmost;
+
 use crate::Error;
 use crate::emit::record::Position;
 use crate::emit::{Emitter, Targets};

@@ -11,13 +11,17 @@
 
 use super::{components::Prefixes, leaf::Leaves, text};
 use crate::Error;
+use crate::climb;
+use crate::emit::emitter::Climbed;
 use crate::emit::record::{Bytes, Position};
 use crate::emit::{Emitter, Targets};
+use crate::flow::choose;
 use crate::plan::Input;
+use crate::read::Base;
 use crate::value::path::at;
-use crate::walk::extent;
-use ebpf::{Cond, Size};
-use policy::checked::Comparison;
+use crate::walk::{WINDOW, end, extent};
+use ebpf::{Block, Cond, Size};
+use policy::checked::{Comparison, ValueKind};
 
 /// Tests the path of the value at a position.
 pub(crate) fn test(
@@ -30,6 +34,11 @@ pub(crate) fn test(
     match comparison {
         Comparison::Prefix(values) => {
             if let Some(prefixes) = Prefixes::new(values) {
+                if let Some(climbed) = e.climbed {
+                    let levels = prefixes.levels();
+                    let found = e.topmost(position, input, climbed, levels, to.unknown)?;
+                    return prefixes.compare(e, &found, to);
+                }
                 let fault = e.fault_to(to.unknown);
                 let loaded = e.load(input, fault)?;
                 let object = e.object(input.kind, loaded, fault)?;
@@ -49,6 +58,82 @@ pub(crate) fn test(
         _ => {}
     }
     built(e, position, input, comparison, to)
+}
+
+/// Whether a test asks for the topmost components of a path.
+pub(crate) fn asks_for_topmost(input: &Input, comparison: &Comparison) -> bool {
+    let Comparison::Prefix(values) = comparison else { return false };
+    input.kind.kind() == ValueKind::Path && Prefixes::new(values).is_some()
+}
+
+impl Emitter<'_> {
+    /// Where several filters ask for topmost components, they are kept in one place.
+    pub(crate) fn declare_climbed(&mut self) {
+        let memory = self.b.slot(climb::at::SIZE as u32, 8);
+        let climbed = Climbed { memory, of: self.b.var(), ended: self.b.var() };
+        let zero = self.b.iconst(0);
+        self.b.def(climbed.of, zero);
+        self.b.def(climbed.ended, zero);
+        self.climbed = Some(climbed);
+    }
+
+    /// The topmost components of the path of the value at a position, the topmost first; 0 where there
+    /// are fewer. Goes to `unknown` when there is no path.
+    fn topmost(
+        &mut self,
+        position: Position,
+        input: &Input,
+        climbed: Climbed,
+        count: usize,
+        unknown: Block,
+    ) -> Result<Vec<Base>, Error> {
+        let code = i32::from(position.code()) + 1;
+        let of = self.b.get(climbed.of);
+        let (up, have) = (self.b.create_block(), self.b.create_block());
+        self.b.brif(Cond::Eq, of, code, have, up);
+        self.b.switch_to(up);
+        let fault = self.fault_to(unknown);
+        let loaded = self.load(input, fault)?;
+        let object = self.object(input.kind, loaded, fault)?;
+        let memory = climbed.memory;
+        // The kernel wants all of it initialized (up to 6.3).
+        for at in (climb::at::MOUNT..climb::at::SIZE).step_by(8) {
+            self.b.slot_store(Size::U64, memory, at, 0);
+        }
+        self.b.slot_store(Size::U64, memory, climb::at::DENTRY, object.dentry.value());
+        if let Some(mount) = object.mount {
+            self.b.slot_store(Size::U64, memory, climb::at::MOUNT, mount.value());
+        }
+        let ended = climb::call(&mut self.b, &self.functions, memory);
+        self.b.def(climbed.ended, ended);
+        let code = self.b.iconst(code.into());
+        self.b.def(climbed.of, code);
+        self.b.jump(have, &[]);
+        self.b.switch_to(have);
+        let ended = self.b.get(climbed.ended);
+        self.require(Cond::Eq, ended, end::ROOT, unknown);
+        let passed = self.b.slot_load(Size::U64, memory, climb::at::COUNT);
+        let mut found = Vec::new();
+        for nth in 1..=count as i32 {
+            let dentry = choose(
+                &mut self.b,
+                Cond::Uge,
+                passed,
+                nth,
+                |b| {
+                    let index = b.sub(passed, nth);
+                    let index = b.and(index, WINDOW as i32 - 1);
+                    let offset = b.shl(index, 3);
+                    let window = b.slot_addr(memory, climb::at::WINDOW);
+                    let at = b.add(window, offset);
+                    b.load(Size::U64, at, 0)
+                },
+                |b| b.iconst(0),
+            );
+            found.push(Base::Address(dentry));
+        }
+        Ok(found)
+    }
 }
 
 /// Tests the path that is built in the record.

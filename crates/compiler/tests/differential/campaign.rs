@@ -41,12 +41,11 @@ fn call(words: &mut Words, kinds: &[TypeName]) -> Call {
     Call { hook: "kprobes: [{call: tried, syscall: false".to_owned(), args, returned }
 }
 
-/// Tries random policies of at most `longest` bytes on arguments of these types; `make` makes calls of
+/// Tries random policies on arguments of these types; `make` makes calls of
 /// events.
 pub(crate) fn run(
     laboratory: &mut Laboratory,
     kinds_of: &[TypeName],
-    longest: usize,
     mut make: impl FnMut(&mut Words, &Call, Event) -> Given,
 ) {
     let first = number("DIFFERENTIAL_SEED").unwrap_or(0);
@@ -71,9 +70,6 @@ pub(crate) fn run(
             Some(process) => generator.policy_around(&call, process, &laboratory.host),
             None => generator.policy(&call),
         };
-        if draft.to_string().len() > longest {
-            continue;
-        }
         let hook = laboratory::read(&draft.to_string()).unwrap();
         let calls: Vec<Given> = (0..CALLS)
             .map(|_| {

@@ -155,6 +155,7 @@ pub(super) fn link(module: &Module, functions: Vec<(FuncId, Laid)>) -> Program {
         program.functions.push(ProgramFunction {
             name: declared.name.clone(),
             params: declared.params,
+            once: declared.once.clone(),
             slot,
             stack: laid.stack,
         });

@@ -69,6 +69,22 @@ impl Module {
         Ok(layout::link(&module, functions))
     }
 
+    /// Takes back the definitions of functions that the entry does not reach, which no program would
+    /// have.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile`](Self::compile), for what functions say of each other.
+    pub fn drop_unreached(&mut self) -> Result<(), Error> {
+        let reached = calls::check(self)?;
+        for (index, declared) in self.functions.iter_mut().enumerate() {
+            if !reached.iter().any(|id| id.index() == index) {
+                declared.function = None;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs the passes before register allocation, as [`compile`](Self::compile) does on its copy.
     ///
     /// # Errors

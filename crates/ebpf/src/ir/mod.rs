@@ -17,5 +17,5 @@ pub(crate) mod verify;
 pub use builder::FunctionBuilder;
 pub use entity::{Block, FuncId, Inst, LineId, MapRef, Slot, Value, Var};
 pub use function::{Function, Kfunc, Operand};
-pub use module::Module;
+pub use module::{Module, Param};
 pub use template::{Shape, Template, template};

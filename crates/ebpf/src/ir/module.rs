@@ -21,7 +21,19 @@ pub struct Module {
 pub(crate) struct Declared {
     pub(crate) name: String,
     pub(crate) params: usize,
+    /// What the parameters are, of a function that is verified once.
+    pub(crate) once: Option<Vec<Param>>,
     pub(crate) function: Option<Function>,
+}
+
+/// A parameter of a function that is verified once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Param {
+    /// A number; no caller can pass a pointer.
+    Word,
+    /// The address of so many bytes, a multiple of 8, that the function may read and write; or null, to
+    /// the verifier. Callers pass the address of initialized memory.
+    Memory(u32),
 }
 
 impl Module {
@@ -44,7 +56,19 @@ impl Module {
     /// Announces a function with `params` parameters (0 to 5), so that others can call it. The first
     /// one is the program's entry.
     pub fn declare(&mut self, name: impl Into<String>, params: usize) -> FuncId {
-        self.functions.push(Declared { name: name.into(), params, function: None });
+        self.add(Declared { name: name.into(), params, once: None, function: None })
+    }
+
+    /// Announces a function that the verifier looks at once and by itself, however often it is called
+    /// (Linux 5.6): inside nothing is known of what is passed but what the parameters say, and callers
+    /// know nothing of the result.
+    pub fn declare_once(&mut self, name: impl Into<String>, params: &[Param]) -> FuncId {
+        let once = Some(params.to_vec());
+        self.add(Declared { name: name.into(), params: params.len(), once, function: None })
+    }
+
+    fn add(&mut self, declared: Declared) -> FuncId {
+        self.functions.push(declared);
         FuncId::new(self.functions.len() - 1)
     }
 
