@@ -51,6 +51,8 @@ pub enum Observed {
         /// How long the buffer was, when that is more than was captured.
         original: Option<u64>,
     },
+    /// Elements of an array.
+    Values(Vec<Observed>),
     /// A file, by `struct file` or descriptor.
     File(FilePath),
     /// A path.

@@ -6,10 +6,12 @@ mod harness;
 
 use compiler::observed::{Fault, Observation, Observed};
 use harness::{Harness, own_thread, policy};
+use kernel::features::Feature;
+use kernel::syscalls::Abi;
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 
 /// What this thread's calls show while `body` runs.
 fn own(harness: &mut Harness, body: impl FnOnce()) -> Vec<Observation> {
@@ -146,4 +148,116 @@ fn a_copied_buffer_needs_no_return_value() {
     let args: Vec<_> = seen.iter().map(|seen| seen.args[0].clone()).collect();
     assert_eq!(args, [bytes(&[0; 4096], Some(5551))]);
     assert_eq!(seen[0].returned, None);
+}
+
+/// A policy on writev(2) with a filter on what is written.
+fn on_writev(filter: &str) -> String {
+    let hook = format!(
+        "call: sys_writev\nsyscall: true\nargs:\n- {{index: 1, type: char_iovec, sizeArgIndex: 3}}\nselectors:\n- matchArgs:\n  - {{args: [0], {filter}}}\n"
+    );
+    policy("writev", "kprobes", &hook)
+}
+
+#[test]
+fn segments_are_put_together() {
+    let long: Vec<u8> = b"tested ".iter().copied().cycle().take(4095).collect();
+    let all = [&long[..], b"ab"].concat();
+    let writes: [&[&[u8]]; 6] = [
+        &[b"tes", b"", b"ted"],
+        &[b"tes", b"te", b"\0d"],
+        &[b"tes", b"te"],
+        &[],
+        &[&long, b"a"],
+        &[&long, b"a", b"b"],
+    ];
+    for (filter, wanted) in [
+        (
+            "operator: Prefix, values: [teste]",
+            vec![
+                bytes(b"tested", None),
+                bytes(b"teste\0d", None),
+                bytes(b"teste", None),
+                bytes(&all[..4096], None),
+                bytes(&all[..4096], Some(4097)),
+            ],
+        ),
+        ("operator: Equal, values: [tested]", vec![bytes(b"tested", None)]),
+        ("operator: Postfix, values: [\"\\0d\"]", vec![bytes(b"teste\0d", None)]),
+        ("operator: NotPrefix, values: [tes]", vec![bytes(b"", None)]),
+    ] {
+        let Some(mut harness) = Harness::new() else { return };
+        harness.load(&on_writev(filter));
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        let seen = own(&mut harness, || {
+            for write in writes {
+                let segments: Vec<_> = write.iter().map(|bytes| IoSlice::new(bytes)).collect();
+                rustix::io::writev(&null, &segments).unwrap();
+            }
+        });
+        let seen: Vec<_> = seen.iter().map(|seen| seen.args[0].clone()).collect();
+        assert_eq!(seen, wanted, "{filter}");
+    }
+}
+
+#[test]
+fn many_segments() {
+    let Some(mut harness) = Harness::new() else { return };
+    harness.load(&on_writev("operator: NotEqual, values: [nothing]"));
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    let many: Vec<_> = (0..1024).map(|_| IoSlice::new(b"12345")).collect();
+    let seen = own(&mut harness, || {
+        rustix::io::writev(&null, &many).unwrap();
+    });
+    let text: Vec<u8> = b"12345".iter().copied().cycle().take(4096).collect();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].args[0], bytes(&text, Some(5120)));
+}
+
+#[test]
+fn segments_are_copied_at_return() {
+    let hook = "
+call: sys_readv
+syscall: true
+args:
+- {index: 1, type: char_iovec, returnCopy: true, sizeArgIndex: 3}
+- {index: 2, type: int}
+selectors:
+- matchArgs:
+  - {args: [1], operator: Equal, values: ['3']}
+";
+    let Some(mut harness) = Harness::new() else { return };
+    harness.load(&policy("readv", "kprobes", hook));
+    let path = format!("/tmp/tested-segments-{}", std::process::id());
+    std::fs::write(&path, b"tested segments").unwrap();
+    let mut file = File::open(&path).unwrap();
+    let [mut a, mut b, mut c] = [[b'?'; 4], [b'?'; 4], [b'?'; 4]];
+    let seen = own(&mut harness, || {
+        for _ in 0..2 {
+            let mut into =
+                [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b), IoSliceMut::new(&mut c)];
+            assert_ne!(file.read_vectored(&mut into).unwrap(), 0);
+        }
+        assert_eq!(file.read_vectored(&mut [IoSliceMut::new(&mut a)]).unwrap(), 0);
+    });
+    std::fs::remove_file(&path).unwrap();
+    let seen: Vec<_> = seen.iter().map(|seen| seen.args[0].clone()).collect();
+    // Of the second read as much as it gave.
+    assert_eq!(seen, [bytes(b"tested segme", None), bytes(b"nts", None)]);
+}
+
+#[test]
+fn an_array_of_a_tracepoint_is_its_elements() {
+    let Some(mut harness) = Harness::with(Feature::Tracepoint) else { return };
+    let number = Abi::native().unwrap().number("umask").unwrap();
+    let hook = format!(
+        "subsystem: raw_syscalls\nevent: sys_enter\nargs:\n- {{index: 4, type: syscall64}}\n- {{index: 5}}\nselectors:\n- matchArgs:\n  - {{args: [0], operator: Equal, values: ['{number}']}}\n"
+    );
+    harness.load(&policy("array", "tracepoints", &hook));
+    let seen = own(&mut harness, || {
+        harness::umask(0o163);
+        drop(File::open("/dev/null"));
+    });
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    let Some(Observed::Values(elements)) = &seen[0].args[1] else { panic!("{seen:?}") };
+    assert_eq!((elements.len(), &elements[0]), (6, &Observed::Size(0o163)));
 }

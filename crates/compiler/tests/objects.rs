@@ -5,13 +5,16 @@
 
 mod harness;
 
-use compiler::observed::{End, Observation, Observed, SocketAddress};
+use compiler::observed::{BpfMap, BpfProgram, End, Observation, Observed, SocketAddress};
 use harness::{Harness, own_thread, policy};
 use kernel::features::Feature;
+use kernel::map::{Map, MapSpec, MapType};
+use kernel::program::{Program, ProgramSpec, ProgramType};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::net::SocketAddrUnix;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use std::fs::File;
-use std::io::Read;
+use std::io::{IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 
@@ -212,5 +215,93 @@ selectors:
         let bytes = Observed::Bytes { bytes: b"tested".to_vec(), original: None };
         assert_eq!(seen[0].args[0], Some(bytes));
         assert_eq!(seen[0].returned, Some(Observed::Long(6)));
+    }
+}
+
+/// Two writes to a file, of which one is asked for by what is written and where.
+#[test]
+fn requests_and_iterators() {
+    let hook = "
+call: generic_file_write_iter
+syscall: false
+args:
+- {index: 0, type: kiocb}
+- {index: 1, type: iov_iter}
+selectors:
+- matchArgs:
+  - {args: [0], operator: Postfix, values: [/tested-iterator]}
+  - {args: [1], operator: Prefix, values: [tested]}
+";
+    for mut harness in harnesses() {
+        let directory = harness::Place::new("tested-iterators");
+        // Of ramfs, whichever file system tests are on.
+        let root = directory.0.as_path();
+        mount("none", root, "ramfs", MountFlags::empty(), None::<&std::ffi::CStr>).unwrap();
+        let mut files = ["tested-iterator", "tested-iterators"]
+            .map(|name| File::create(directory.0.join(name)).unwrap());
+        let seen = seen(&mut harness, hook, || {
+            for file in &mut files {
+                file.write_all(b"tested once").unwrap();
+                file.write_all(b"teste").unwrap();
+                let segments = [IoSlice::new(b"tes"), IoSlice::new(b"ted in two")];
+                assert_eq!(file.write_vectored(&segments).unwrap(), 13);
+            }
+        });
+        drop(files);
+        unmount(root, UnmountFlags::DETACH).unwrap();
+        let data: Vec<_> = seen.iter().map(|seen| seen.args[1].clone()).collect();
+        let bytes = |text: &[u8]| Some(Observed::Bytes { bytes: text.to_vec(), original: None });
+        assert_eq!(data, [bytes(b"tested once"), bytes(b"tested in two")]);
+        let Some(Observed::File(file)) = &seen[0].args[0] else { panic!("{seen:?}") };
+        assert!(file.path.ends_with(b"/tested-iterator"), "{file:?}");
+    }
+}
+
+const EXIT: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+#[test]
+fn maps_and_programs_that_are_made() {
+    for mut harness in harnesses() {
+        let create = match harness.machine.btf.find_func("security_bpf_map_create") {
+            Ok(_) => "security_bpf_map_create",
+            Err(_) => "security_bpf_map_alloc",
+        };
+        let hooks = [
+            format!("call: {create}\nsyscall: false\nargs:\n- {{index: 0, type: bpf_map}}\n"),
+            "call: security_bpf_prog\nsyscall: false\nargs:\n- {index: 0, type: bpf_prog}\n".into(),
+            "call: bpf_check\nsyscall: false\nargs:\n- {index: 1, type: bpf_attr}\n".into(),
+        ];
+        harness.load(&harness::hooks("object", "kprobes", hooks));
+        let mut seen = own_thread(harness.during(|| {
+            let name = "tested_map";
+            let map_type = MapType::HASH;
+            let (key_size, value_size, max_entries) = (4, 16, 77);
+            Map::create(&MapSpec {
+                name,
+                map_type,
+                key_size,
+                value_size,
+                max_entries,
+                ..MapSpec::default()
+            })
+            .unwrap();
+            let name = "tested_program";
+            let program_type = ProgramType::RAW_TRACEPOINT;
+            let spec =
+                ProgramSpec { name, program_type, instructions: &EXIT, ..ProgramSpec::default() };
+            Program::load(&spec).unwrap();
+        }));
+        seen.sort_by_key(harness::hook_number);
+        let seen: Vec<_> = seen.into_iter().map(|mut seen| seen.args.remove(0)).collect();
+        let name = b"tested_map".to_vec();
+        let map = BpfMap { kind: 1, key_size: 4, value_size: 16, entries: 77, name };
+        let name = b"tested_program".to_vec();
+        let program = BpfProgram { kind: 17, instructions: 2, name };
+        let expected = [
+            Observed::BpfMap(map),
+            Observed::BpfProgram(program.clone()),
+            Observed::BpfAttributes(program),
+        ];
+        assert_eq!(seen, expected.map(Some));
     }
 }

@@ -234,3 +234,31 @@ selectors:
     let expected = [Some(Observed::Int(5)), Some(Observed::BpfAttributes(expected))];
     assert_eq!(seen[0].args, expected);
 }
+
+#[test]
+fn data_of_an_iterator() {
+    let text = b"...tested";
+    let start = text.as_ptr().addr() as u64;
+    for (kind, seen) in [
+        ("ITER_UBUF", Observed::Bytes { bytes: b"test".to_vec(), original: None }),
+        // The segments are not in memory of the kernel.
+        ("ITER_IOVEC", Observed::Fault(Fault::Address)),
+        ("ITER_KVEC", Observed::Fault(Fault::Address)),
+        ("ITER_BVEC", Observed::Bytes { bytes: Vec::new(), original: Some(4) }),
+    ] {
+        for mut harness in harnesses() {
+            let btf = harness.machine.btf.clone();
+            let kind = btf.enumerator("iter_type", kind).unwrap();
+            let array = ["msg_iter.__iov", "msg_iter.iov"]
+                .into_iter()
+                .find(|member| btf.member_exists(btf.find_struct("msghdr").unwrap(), member));
+            let mut message = MadeUp::new(&mut harness, "msghdr");
+            message.put("msg_iter.iter_type", &[kind as u8]);
+            message.put("msg_iter.iov_offset", &3_u64.to_ne_bytes());
+            message.put("msg_iter.count", &4_u64.to_ne_bytes());
+            message.put(array.unwrap(), &start.to_ne_bytes());
+            let what = "iov_iter, btfType: msghdr, resolve: msg_iter";
+            assert_eq!(message.seen(what), seen, "{kind}");
+        }
+    }
+}

@@ -25,14 +25,25 @@ pub(super) struct Arguments<'a> {
 }
 
 impl Arguments<'_> {
-    /// The values of a list, without those that are not reported.
+    /// The values of a list, without those that are not reported. An array is an argument for each of
+    /// its elements.
     pub(super) fn list(
         &self,
         inputs: &[Input],
         values: Vec<Option<Observed>>,
     ) -> Vec<KprobeArgument> {
         let given = inputs.iter().zip(values);
-        given.filter_map(|(input, value)| Some(self.one(input, value?))).collect()
+        let mut list = Vec::with_capacity(inputs.len());
+        for (input, value) in given {
+            match value {
+                None => {}
+                Some(Observed::Values(elements)) => {
+                    list.extend(elements.into_iter().map(|element| self.one(input, element)));
+                }
+                Some(value) => list.push(self.one(input, value)),
+            }
+        }
+        list
     }
 
     /// One value.
@@ -60,6 +71,8 @@ fn arg(kind: TypeName, value: Observed, host: &HostNamespaces) -> Arg {
         },
         Observed::Text(bytes) => Arg::StringArg(text(&bytes)),
         Observed::Bytes { bytes, original } => buffer(bytes, original),
+        // A list takes them apart.
+        Observed::Values(_) => error("An array in the place of a value".to_owned()),
         Observed::File(path) => Arg::FileArg(file(&path)),
         Observed::Path(given) => {
             let path::Shown { path, flags, permission } = path::shown(&given);
@@ -132,7 +145,7 @@ fn abi(compat: bool) -> &'static str {
 
 /// What stands in the place of a value that could not be read. Buffers have words of their own.
 fn failed(kind: TypeName, fault: Fault) -> Arg {
-    let is_buffer = matches!(kind, TypeName::CharBuf | TypeName::CharIovec | TypeName::IovIter);
+    let is_buffer = kind.is_buffer();
     match fault {
         Fault::Address if is_buffer => Arg::BytesArg(b"CharBufErrorPageFault".to_vec()),
         Fault::Room if is_buffer => Arg::BytesArg(b"CharBufErrorBufTooLarge".to_vec()),
@@ -152,10 +165,11 @@ fn error(message: String) -> Arg {
 mod tests {
     use std::net::IpAddr;
 
-    use compiler::base::record::{Creds, UserNs};
+    use compiler::base::record::{Creds, Identity, UserNs};
     use compiler::observed::{End, Socket, SocketAddress, SocketBuffer};
 
     use super::*;
+    use crate::test_observations::{kprobe, observation};
 
     fn path_of(path: &str) -> FilePath {
         FilePath { path: path.into(), complete: true, mode: 0o100_755 }
@@ -332,6 +346,19 @@ mod tests {
             let expected = wire::SyscallId { id: 59, abi: abi.to_owned() };
             assert_eq!(of(TypeName::Syscall64, value), Arg::SyscallId(expected));
         }
+    }
+
+    #[test]
+    fn an_array_is_an_argument_for_each_element() {
+        let given = observation(kprobe(), "", Identity { ktime: 1, pid: 10 }, 10);
+        let host = HostNamespaces::default();
+        let values = vec![
+            Some(Observed::Values(vec![Observed::Size(1), Observed::Size(2)])),
+            Some(Observed::Int(3)),
+        ];
+        let list = Arguments { host: &host, labels: false }.list(&given.hook.args, values);
+        let args: Vec<_> = list.into_iter().filter_map(|argument| argument.arg).collect();
+        assert_eq!(args, [Arg::SizeArg(1), Arg::SizeArg(2), Arg::IntArg(3)]);
     }
 
     #[test]

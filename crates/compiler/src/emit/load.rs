@@ -113,7 +113,7 @@ impl Emitter<'_> {
                 };
                 Loaded { value, typed: false }
             }
-            Source::Field { offset, size, signed, location, array } => Loaded {
+            Source::Field { offset, size, signed, location, array, .. } => Loaded {
                 value: self.field(*offset, *size, *signed, *location, *array),
                 typed: false,
             },
@@ -159,6 +159,22 @@ impl Emitter<'_> {
                 };
                 self.b.add(context, start)
             }
+        }
+    }
+
+    /// How many bytes a field of a tracepoint's record has; 0 for what is no such field.
+    pub(crate) fn field_size(&mut self, source: &Source) -> Value {
+        match (self.context, source) {
+            (
+                Context::Record { context },
+                Source::Field { offset, location: Location::Data | Location::Relative, .. },
+            ) => {
+                // Length in the upper half, offset in the lower.
+                let word = self.b.load(Size::U32, context, *offset as i16);
+                self.b.lshr(word, 16)
+            }
+            (_, Source::Field { size, .. }) => self.b.iconst((*size).into()),
+            _ => self.b.iconst(0),
         }
     }
 

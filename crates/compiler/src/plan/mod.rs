@@ -215,6 +215,8 @@ pub enum Source {
         location: Location,
         /// Whether it is an array in the record.
         array: bool,
+        /// Size of an element in bytes; of a field that is no array, its own.
+        element: u32,
     },
 }
 

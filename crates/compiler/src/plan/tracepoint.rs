@@ -71,7 +71,7 @@ impl Planner<'_> {
         let length = argument.size_argument.map(|index| {
             let field = field_at(index, format)?;
             match field.array.is_none() && !field.ty.ends_with('*') {
-                true => Ok(Length { source: source(field), size: field.size }),
+                true => Ok(Length { source: source(field, field.size), size: field.size }),
                 false => Err(format!("`{} {}` is no length", field.ty, field.name)),
             }
         });
@@ -166,13 +166,14 @@ fn is_readable(field: &EventField) -> bool {
     field.offset >= 8
 }
 
-fn source(field: &EventField) -> Source {
+fn source(field: &EventField, element: u32) -> Source {
     Source::Field {
         offset: field.offset,
         size: field.size,
         signed: field.signed,
         location: field.location,
         array: field.array.is_some(),
+        element,
     }
 }
 
@@ -209,17 +210,18 @@ fn read(
     let number = matches!(declared.kind(), ValueKind::Integer(_));
     let (kind, source) = match declared {
         TypeName::Auto => {
-            // Bytes in the record are read whole.
-            let bytes = array && field.location == Location::Direct && element_size == 1;
-            let inferred = match bytes && shape == Shape::Other {
-                true => return Ok((TypeName::CharBuf, source(field))),
-                false => shape.inferred(argument.size_argument.is_some()),
+            // Arrays are read whole: bytes as such, of numbers each.
+            let kind = match (&shape, &element) {
+                (Shape::Other, Shape::Integer { size: 1, .. }) if array => TypeName::CharBuf,
+                (Shape::Other, Shape::Integer { .. }) if array => TypeName::ConstBuf,
+                _ => {
+                    let inferred = shape.inferred(argument.size_argument.is_some());
+                    inferred.ok_or_else(|| {
+                        format!("{what} is of a type that no type stands for: give a `type`")
+                    })?
+                }
             };
-            let kind = inferred.ok_or_else(|| match array {
-                true => format!("{what} is an array, which this build does not capture yet"),
-                false => format!("{what} is of a type that no type stands for: give a `type`"),
-            })?;
-            (kind, source(field))
+            return Ok((kind, source(field, element_size)));
         }
         kind if shape == Shape::Other && number && field.location == Location::Direct => {
             let message = format!("{what} is an array: its first element is taken");
@@ -227,9 +229,9 @@ fn read(
             let (offset, signed) = (field.offset, field.signed);
             let (location, array) = (Location::Direct, false);
             let size = element_size.min(field.size);
-            (kind, Source::Field { offset, size, signed, location, array })
+            (kind, Source::Field { offset, size, signed, location, array, element: size })
         }
-        kind if shape.fits(kind) => (kind, source(field)),
+        kind if shape.fits(kind) => (kind, source(field, element_size)),
         kind => {
             let hint = match shape.inferred(false) {
                 Some(inferred) => format!(": write `type: {inferred}`"),

@@ -42,9 +42,7 @@ impl Emitter<'_> {
         size: Value,
         from: Value,
     ) -> Value {
-        let user = |b: &mut FunctionBuilder| b.call(helper::PROBE_READ_USER, &[to, size, from]);
-        let kernel = |b: &mut FunctionBuilder| b.call(helper::PROBE_READ_KERNEL, &[to, size, from]);
-        self.try_both(memory, user, kernel)
+        read(&mut self.b, memory, to, size, from)
     }
 
     /// Copies a text up to its NUL, or `room - 1` bytes of it and a NUL; gives how many bytes that were,
@@ -59,25 +57,38 @@ impl Emitter<'_> {
         let user = |b: &mut FunctionBuilder| b.call(helper::PROBE_READ_USER_STR, &[to, room, from]);
         let kernel =
             |b: &mut FunctionBuilder| b.call(helper::PROBE_READ_KERNEL_STR, &[to, room, from]);
-        let copied = self.try_both(memory, user, kernel);
+        let copied = try_both(&mut self.b, memory, user, kernel);
         // Of an empty text of user space, strncpy_from_user_nofault() gave 0 until its NUL was counted
         // as that of all others is (in stable kernels since the end of 2024).
         choose(&mut self.b, Cond::Eq, copied, 0, |b| b.iconst(1), |_| copied)
     }
+}
 
-    fn try_both(
-        &mut self,
-        memory: Memory,
-        user: impl FnOnce(&mut FunctionBuilder) -> Value,
-        kernel: impl FnOnce(&mut FunctionBuilder) -> Value,
-    ) -> Value {
-        match memory {
-            Memory::User => user(&mut self.b),
-            Memory::Kernel => kernel(&mut self.b),
-            Memory::Either => {
-                let read = kernel(&mut self.b);
-                choose(&mut self.b, Cond::Slt, read, 0, user, |_| read)
-            }
+/// Copies `size` bytes; gives 0, or not 0 when they cannot be read.
+pub(super) fn read(
+    b: &mut FunctionBuilder,
+    memory: Memory,
+    to: Value,
+    size: Value,
+    from: Value,
+) -> Value {
+    let user = |b: &mut FunctionBuilder| b.call(helper::PROBE_READ_USER, &[to, size, from]);
+    let kernel = |b: &mut FunctionBuilder| b.call(helper::PROBE_READ_KERNEL, &[to, size, from]);
+    try_both(b, memory, user, kernel)
+}
+
+fn try_both(
+    b: &mut FunctionBuilder,
+    memory: Memory,
+    user: impl FnOnce(&mut FunctionBuilder) -> Value,
+    kernel: impl FnOnce(&mut FunctionBuilder) -> Value,
+) -> Value {
+    match memory {
+        Memory::User => user(b),
+        Memory::Kernel => kernel(b),
+        Memory::Either => {
+            let read = kernel(b);
+            choose(b, Cond::Slt, read, 0, user, |_| read)
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A type is one file: its [`Kind`] writes the bytes that the same file decodes. [`of`] is the one
 //! place that knows them all.
 
+mod array;
 mod bpf_map;
 mod bpf_program;
 mod buffer;
@@ -16,6 +17,7 @@ pub(crate) mod network;
 mod packet;
 pub(crate) mod path;
 mod perf_event;
+mod segments;
 mod sockaddr;
 mod socket;
 mod structure;
@@ -74,7 +76,10 @@ pub(crate) fn of(name: TypeName) -> Option<&'static dyn Kind> {
         T::String => &text::String,
         T::Filename => &text::Filename,
         T::NetDevice => &text::NetDevice,
+        T::ConstBuf => &array::Array,
         T::CharBuf => &buffer::Buffer,
+        T::CharIovec => &segments::Vector,
+        T::IovIter => &segments::Iterator,
         T::Sock | T::Socket => &socket::Socket,
         T::Skb => &packet::Buffer,
         T::Sockaddr => &sockaddr::Internet,
@@ -145,8 +150,13 @@ mod tests {
             let Some(value) = of(kind) else { continue };
             let input = input(kind);
             let whole = [0; 256];
+            if kind == TypeName::ConstBuf {
+                // An array is a field's.
+                assert_eq!(value.decode(&whole, &input), None);
+                continue;
+            }
             assert!(value.decode(&whole, &input).is_some(), "{kind}");
-            let text = kind.kind() == ValueKind::Text && kind != TypeName::CharBuf;
+            let text = kind.kind() == ValueKind::Text && value.head() == 0;
             assert_eq!(value.decode(&[], &input).is_some(), text, "{kind}");
             for length in 0..whole.len() {
                 // None of them panics.

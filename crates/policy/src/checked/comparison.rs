@@ -129,6 +129,12 @@ const fn integer(bits: u8, signed: bool) -> ValueKind {
 }
 
 impl TypeName {
+    /// Whether values are bytes of a known number, in which a NUL is a byte as any other.
+    #[must_use]
+    pub fn is_buffer(self) -> bool {
+        matches!(self, Self::CharBuf | Self::CharIovec | Self::IovIter)
+    }
+
     /// What the type is to a filter.
     #[must_use]
     pub fn kind(self) -> ValueKind {
@@ -150,6 +156,7 @@ impl TypeName {
             Self::String
             | Self::CharBuf
             | Self::CharIovec
+            | Self::IovIter
             | Self::DataLoc
             | Self::NetDevice
             | Self::Filename => ValueKind::Text,
@@ -164,7 +171,6 @@ impl TypeName {
             | Self::PerfEvent
             | Self::BpfMap
             | Self::UserNamespace
-            | Self::IovIter
             | Self::Cred
             | Self::ConstBuf
             | Self::LoadInfo
@@ -291,7 +297,7 @@ pub(crate) fn parse(
             u64::try_from(bits & ((1_i128 << width.bits) - 1)).map_err(|error| error.to_string())
         })?),
         O::Prefix | O::NotPrefix => Comparison::Prefix(bytes(false)),
-        O::Postfix | O::NotPostfix => Comparison::Postfix(bytes(kind != TypeName::CharBuf)),
+        O::Postfix | O::NotPostfix => Comparison::Postfix(bytes(!kind.is_buffer())),
         O::SubString => Comparison::Contains(bytes(false)),
         O::SubStringIgnCase => Comparison::ContainsIgnoringCase(bytes(false)),
         O::SAddr | O::NotSAddr => Comparison::SourceAddress(each(values, Cidr::parse)?),
