@@ -37,6 +37,13 @@ fn texts(count: usize, length: usize) -> String {
     values.join(", ")
 }
 
+/// Texts of so many lengths.
+fn of_lengths(count: usize, lengths: usize) -> String {
+    let values: Vec<String> =
+        (0..count).map(|n| format!("'{n:06}{}'", "y".repeat(n % lengths))).collect();
+    values.join(", ")
+}
+
 fn number_hook(selectors: &str) -> String {
     format!("call: sys_umask\nargs:\n- {{index: 0, type: int}}\nselectors:\n{selectors}")
 }
@@ -95,6 +102,9 @@ fn cases() -> Vec<(&'static str, String, Expected)> {
         ("20 texts of 4,096 bytes", one(text_hook("Equal", &texts(20, 4096))), Loads),
         ("20 prefixes of 4,096 bytes", one(text_hook("Prefix", &texts(20, 4096))), Loads),
         ("20 postfixes of 4,096 bytes", one(text_hook("Postfix", &texts(20, 4096))), Loads),
+        ("2,000 postfixes", one(text_hook("Postfix", &texts(2000, 20))), Loads),
+        ("4,000 texts of 80 lengths", one(text_hook("Equal", &of_lengths(4000, 80))), Loads),
+        ("8,000 texts of 80 lengths", one(text_hook("Equal", &of_lengths(8000, 80))), Loads),
         ("a megabyte of texts", one(text_hook("Equal", &texts(20_000, 50))), Loads),
         ("a megabyte of numbers", one(number_hook(&equal(&numbers(100_000)))), Loads),
         ("1,000 selectors", one(number_hook(&selectors(1000))), Loads),

@@ -43,12 +43,12 @@ fn paths(selectors: usize, filters: usize, operators: &[&str], values: usize) ->
     policy("p", "kprobes", &text)
 }
 
-/// Instructions that the verifier went through for the programs of a name that were not there before;
-/// 0 where the kernel does not tell (up to 5.15).
-fn verified(before: &[u32], name: &str) -> u32 {
+/// Instructions that the verifier went through for the largest of the programs of policies that were not
+/// there before.
+fn verified(before: &[u32]) -> u32 {
     let new = program_ids().unwrap().into_iter().filter(|id| !before.contains(id));
     let infos = new.filter_map(|id| Program::from_id(id, AttachType::default()).ok()?.info().ok());
-    let ours = infos.filter(|info| info.name == name);
+    let ours = infos.filter(|info| info.name.starts_with("tg_"));
     ours.map(|info| info.verified_instructions).max().unwrap_or(0)
 }
 
@@ -71,9 +71,12 @@ fn many_filters_on_paths_do_not_keep_the_verifier_busy() {
             let started = Instant::now();
             harness.load(&paths(selectors, filters, operators, 4));
             let took = started.elapsed();
-            let verified = verified(&before, "tg_sys_enter");
+            let verified = verified(&before);
             eprintln!("{operators:?}, {selectors} times {filters}: {verified} in {took:.1?}");
-            assert!(verified < VERIFIED, "{operators:?}, {selectors} times {filters}");
+            assert!(
+                (1..VERIFIED).contains(&verified),
+                "{operators:?}, {selectors} times {filters}"
+            );
             harness.remove("p");
         }
     }

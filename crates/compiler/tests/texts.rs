@@ -157,3 +157,31 @@ fn contains() {
     let far = format!("{}tx-end", "a".repeat(4089));
     check(h, "SubString", &["tx-end", "never"], &[(&far, true), (&far[..4094], false)]);
 }
+
+/// Lists that are looked up in tables.
+#[test]
+fn lists_that_are_tables() {
+    let Some(mut harness) = Harness::new() else { return };
+    let values: Vec<String> = (100..300).map(|n| format!("tl-{n}")).collect();
+    let mut values: Vec<&str> = values.iter().map(String::as_str).collect();
+    values.extend(["tl-x", "tl-longer-than-the-others", "tl-100"]);
+    let h = &mut harness;
+    let names = |prefix, postfix, both| {
+        [
+            ("tl-100", true),
+            ("tl-299", true),
+            ("tl-300", false),
+            ("tl-10", false),
+            ("tl-x", true),
+            ("tl-longer-than-the-others", true),
+            ("tl-1000", prefix),
+            ("../tl-250", postfix),
+            ("../tl-2500", both),
+        ]
+    };
+    check(h, "Equal", &values, &names(false, false, false));
+    check(h, "Prefix", &values, &names(true, false, false));
+    check(h, "Postfix", &values, &names(false, true, false));
+    let opposite = names(true, false, false).map(|(name, expected)| (name, !expected));
+    check(h, "NotPrefix", &values, &opposite);
+}

@@ -90,6 +90,11 @@ impl Emitter<'_> {
         self.tables.module.map(name)
     }
 
+    /// Tables that the program has so far.
+    pub(crate) fn table_count(&self) -> usize {
+        self.tables.list.len()
+    }
+
     /// The map of a table with this in it.
     pub(crate) fn table(&mut self, spec: TableSpec) -> MapRef {
         let Tables { module, list } = &mut self.tables;

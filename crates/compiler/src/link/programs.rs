@@ -28,6 +28,8 @@ pub(crate) struct Programs {
     generation: u32,
     /// Places whose switches do not lead to the programs of now in every generation.
     unsettled: BTreeSet<Place>,
+    /// Runs that places missed that are let go of.
+    missed_runs: u64,
 }
 
 /// A place that is hooked.
@@ -95,6 +97,7 @@ impl Programs {
             places: BTreeMap::new(),
             generation: 0,
             unsettled: BTreeSet::new(),
+            missed_runs: 0,
         })
     }
 
@@ -207,7 +210,8 @@ impl Programs {
         let other = self.generation.wrapping_add(1);
         while let Some(place) = self.unsettled.first().cloned() {
             match self.places.get(&place) {
-                Some(Occupied { now: InForce::Nothing(_), .. }) => {
+                Some(Occupied { now: InForce::Nothing(_), head }) => {
+                    self.missed_runs += head.missed_runs().unwrap_or_default();
                     gone.extend(self.places.remove_entry(&place));
                 }
                 Some(occupied) => occupied.head.lead(other, &occupied.now.lead())?,
@@ -239,9 +243,11 @@ impl Programs {
         Ok(all)
     }
 
-    /// Times that the kernel did not run one because it was running on that CPU already.
+    /// Times that the kernel did not run one because it was running on that CPU already, since the
+    /// start; those that are gone included.
     pub(crate) fn missed_runs(&self) -> Result<u64, Error> {
-        self.places.values().map(|occupied| occupied.head.missed_runs()).sum()
+        let heads = self.places.values().map(|occupied| &occupied.head);
+        heads.map(Head::missed_runs).try_fold(self.missed_runs, |sum, missed| Ok(sum + missed?))
     }
 
     /// Bytes of kernel memory of the places that sections have a part in, by their share.

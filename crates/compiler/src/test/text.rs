@@ -1,7 +1,8 @@
 //! Tests of texts that were read into the record.
 //!
 //! Values are compared eight bytes at a time. Those of one length are found by halving on one word
-//! after the other, so a long list costs a text a few comparisons more, not one per value.
+//! after the other, so a long list costs a text a few comparisons more, not one per value; very long
+//! ones are tables.
 //!
 //! Places in a text are bounded by a mask and not by a comparison with its length, so that the
 //! verifier need not tell texts of different lengths apart behind a test.
@@ -10,7 +11,9 @@ use super::search;
 use crate::Error;
 use crate::emit::record::{Bytes, Position};
 use crate::emit::scratch::{PLACE_MASK, TEXT_MAX};
+use crate::emit::table::{TableKind, TableSpec};
 use crate::emit::{Emitter, Targets};
+use crate::helper;
 use crate::plan::Input;
 use ebpf::{Block, Cond, Operand, Size, Value};
 use policy::checked::Comparison;
@@ -18,6 +21,14 @@ use std::collections::BTreeMap;
 
 /// Up to so many alternatives are tried one after the other.
 const LINEAR: usize = 3;
+
+/// From so many values of one length on, they are looked up in a table.
+const TABLE_LEAST: usize = 64;
+/// Longer values are compared word by word however many there are: few fit into a policy.
+const TABLE_KEY_MAX: usize = 512;
+/// Tables that a program gets for texts, at most: the kernel takes 64 maps (`MAX_USED_MAPS`). Beyond
+/// that, values are compared.
+const TABLES_MAX: usize = 32;
 
 /// Tests the text at a position.
 pub(crate) fn test(
@@ -48,7 +59,7 @@ pub(crate) fn compare(
                 let next = e.b.create_block();
                 // The others are longer still.
                 e.require(Cond::Uge, text.length, length as i32, to.no);
-                words(e, text.start, &values, 0, to.yes, next);
+                one_of(e, text.start, &values, to.yes, next);
                 e.b.switch_to(next);
             }
             e.b.jump(to.no, &[]);
@@ -60,7 +71,7 @@ pub(crate) fn compare(
                 let from = e.b.sub(text.length, length as i32);
                 let from = e.b.and(from, PLACE_MASK);
                 let start = e.b.add(text.start, from);
-                words(e, start, &values, 0, to.yes, next);
+                one_of(e, start, &values, to.yes, next);
                 e.b.switch_to(next);
             }
             e.b.jump(to.no, &[]);
@@ -121,10 +132,29 @@ fn equal(e: &mut Emitter<'_>, text: Bytes, groups: &[(usize, Vec<&[u8]>)], to: T
     for (length, values) in groups {
         let next = e.b.create_block();
         e.require(Cond::Eq, text.length, *length as i32, next);
-        words(e, text.start, values, 0, to.yes, to.no);
+        one_of(e, text.start, values, to.yes, to.no);
         e.b.switch_to(next);
     }
     e.b.jump(to.no, &[]);
+}
+
+/// Goes to `yes` when the bytes from `start` on, which are in a text, are one of these values of one
+/// length, else to `no`. Ends the block.
+fn one_of(e: &mut Emitter<'_>, start: Value, values: &[&[u8]], yes: Block, no: Block) {
+    let length = values.first().map_or(0, |value| value.len());
+    if values.len() < TABLE_LEAST || length > TABLE_KEY_MAX || e.table_count() >= TABLES_MAX {
+        return words(e, start, values, 0, yes, no);
+    }
+    let table = e.table(TableSpec {
+        kind: TableKind::Hash,
+        key_size: length as u32,
+        value_size: 1,
+        entries: values.iter().map(|value| (value.to_vec(), vec![1])).collect(),
+    });
+    let map = e.b.map(table);
+    // The text itself is the key: behind any place in it there is room for the longest value.
+    let found = e.b.call(helper::MAP_LOOKUP_ELEM, &[map, start]);
+    e.b.brif(Cond::Ne, found, 0, yes, no);
 }
 
 /// Where bytes are compared.
