@@ -35,7 +35,7 @@ struct Counts {
     skipped: usize,
 }
 
-/// `run [--keep] [FILTER...]`
+/// `run [--keep] [--skip=PART] [FILTER...]`
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     match run_all(arguments) {
         Ok(counts) => {
@@ -82,10 +82,12 @@ pub(crate) fn one(arguments: &[OsString]) -> ExitCode {
 fn run_all(arguments: &[OsString]) -> Result<Counts> {
     let mut keep = false;
     let mut filters = Vec::new();
+    let mut skipped = None;
     for argument in arguments {
         let argument = argument.to_str().context("an argument is not UTF-8")?;
         match argument {
             "--keep" => keep = true,
+            _ if argument.starts_with("--skip=") => skipped = argument.strip_prefix("--skip="),
             _ => {
                 ensure!(!argument.starts_with('-'), "unknown flag {argument}");
                 filters.push(argument);
@@ -101,7 +103,8 @@ fn run_all(arguments: &[OsString]) -> Result<Counts> {
         .filter(|test| {
             let asked = filters.iter().any(|part| test.name.contains(part));
             // Benchmarks only when they are asked for.
-            asked || filters.is_empty() && !test.name.starts_with("bench::")
+            let wanted = skipped.is_none_or(|part| !test.name.contains(part));
+            asked || wanted && filters.is_empty() && !test.name.starts_with("bench::")
         })
         .collect();
     println!("running {} tests on Linux {}", tests.len(), kernel_release()?);
@@ -120,7 +123,7 @@ fn run_all(arguments: &[OsString]) -> Result<Counts> {
         match outcome {
             Outcome::Passed => {
                 println!("test {} ... ok ({seconds:.1}s)", test.name);
-                if test.name.starts_with("bench::") {
+                if test.tells || test.name.starts_with("bench::") {
                     print!("{}", fs::read_to_string(directory.join("output"))?);
                 }
                 counts.passed += 1;

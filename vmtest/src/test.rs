@@ -16,12 +16,14 @@ pub(crate) struct Test {
     pub(crate) needs: &'static [Need],
     /// After this it is stopped and has failed.
     pub(crate) timeout: Duration,
+    /// Whether its output is of interest when it passes, too.
+    pub(crate) tells: bool,
 }
 
 impl Test {
     /// A test that runs everywhere and takes less than two minutes, also in an emulated VM.
     pub(crate) const fn new(name: &'static str, run: fn(&Lab) -> Result<()>) -> Self {
-        Self { name, run, needs: &[], timeout: Duration::from_secs(120) }
+        Self { name, run, needs: &[], timeout: Duration::from_secs(120), tells: false }
     }
 
     /// The same with conditions.
@@ -32,6 +34,11 @@ impl Test {
     /// The same with another limit.
     pub(crate) const fn seconds(self, seconds: u64) -> Self {
         Self { timeout: Duration::from_secs(seconds), ..self }
+    }
+
+    /// The same with output that is shown when it passes, too.
+    pub(crate) const fn tells(self) -> Self {
+        Self { tells: true, ..self }
     }
 
     /// Why it cannot run here, if so.

@@ -16,10 +16,14 @@ pub(crate) fn repository() -> Result<PathBuf> {
 }
 
 /// An executable and the name it has when installed.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Binary {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
+    /// The package's `Cargo.toml`.
+    manifest: PathBuf,
+    /// Whether it runs tests.
+    is_test: bool,
 }
 
 /// Crates whose integration tests ask the kernel, and so are run on every one.
@@ -27,17 +31,39 @@ const KERNEL_FACING: &[&str] = &["kernel", "compiler"];
 /// What the names of their executables start with in the stage.
 const CRATE_TEST: &str = "crate-test-";
 
-/// Builds packages in the release profile and returns their executables.
-pub(crate) fn build(root: &Path, packages: &[&str]) -> Result<Vec<Binary>> {
-    cargo(root, &["build", "--release", "--bins"], packages)
+/// How executables are built.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Profile {
+    /// As users get them.
+    Release,
+    /// Nearly so, in half the time.
+    Stage,
 }
 
-/// Builds the integration tests of [`KERNEL_FACING`], in the profile in which `cargo test` built them
-/// already.
+/// Builds packages and returns their executables.
+pub(crate) fn build(root: &Path, profile: Profile, packages: &[&str]) -> Result<Vec<Binary>> {
+    let profile = match profile {
+        Profile::Release => "--profile=release",
+        Profile::Stage => "--profile=stage",
+    };
+    cargo(root, &["build", profile, "--bins"], packages)
+}
+
+/// Builds the integration tests of [`KERNEL_FACING`]. As all of the workspace is asked for, with the
+/// features that it has together, `cargo test --workspace` has built them already.
 fn crate_tests(root: &Path) -> Result<Vec<Binary>> {
-    let tests = cargo(root, &["test", "--no-run", "--test", "*"], KERNEL_FACING)?;
-    let named = |test: Binary| Binary { name: format!("{CRATE_TEST}{}", test.name), ..test };
-    Ok(tests.into_iter().map(named).collect())
+    let built = cargo(root, &["test", "--workspace", "--no-run", "--test", "*"], &[])?;
+    let mut tests = Vec::new();
+    for package in KERNEL_FACING {
+        let manifest = root.join("crates").join(package).join("Cargo.toml");
+        let of_package =
+            built.iter().filter(|binary| binary.is_test && binary.manifest == manifest);
+        tests.extend(
+            of_package
+                .map(|test| Binary { name: format!("{CRATE_TEST}{}", test.name), ..test.clone() }),
+        );
+    }
+    Ok(tests)
 }
 
 /// Runs a build and returns the executables that it tells of.
@@ -70,17 +96,25 @@ fn executable(message: &str) -> Result<Option<Binary>> {
     else {
         return Ok(None);
     };
-    Ok(Some(Binary { name: name.to_owned(), path: path.into() }))
+    let manifest = message["manifest_path"].as_str().unwrap_or_default();
+    let is_test = message["profile"]["test"].as_bool().unwrap_or(false);
+    Ok(Some(Binary {
+        name: name.to_owned(),
+        path: path.into(),
+        manifest: manifest.into(),
+        is_test,
+    }))
 }
 
 /// What the system tests need, in one directory, where the test binary looks for the others beside
 /// itself: the agent, the command line, the tests, those of crates that ask the kernel, and busybox
 /// for a shell. Debug information is left out, which makes VMs boot faster. Returns the directory.
-pub(crate) fn stage(root: &Path) -> Result<PathBuf> {
-    let mut binaries = build(root, &["agent", "tetra", "vmtest"])?;
-    binaries.push(Binary { name: "busybox".to_owned(), path: busybox(root)? });
+pub(crate) fn stage(root: &Path, profile: Profile) -> Result<PathBuf> {
+    let mut binaries = build(root, profile, &["agent", "tetra", "vmtest"])?;
+    let (name, path) = ("busybox".to_owned(), busybox(root)?);
+    binaries.push(Binary { name, path, ..Binary::default() });
     // What benchmarks run.
-    binaries.push(Binary { name: "dd".to_owned(), path: "/bin/dd".into() });
+    binaries.push(Binary { name: "dd".to_owned(), path: "/bin/dd".into(), ..Binary::default() });
     for name in ["tetragon", "tetra", "vmtest"] {
         ensure!(binaries.iter().any(|binary| binary.name == name), "the build gave no {name}");
     }

@@ -43,12 +43,19 @@ const ERROR_INJECTION_IMAGE: &str = "../shared/kernels/vmlinuz-6.12-error-inject
 pub(crate) fn default_names(root: &Path) -> Vec<String> {
     let mut names: Vec<String> = SERIES.iter().map(|series| series.name.to_owned()).collect();
     if root.join(ERROR_INJECTION_IMAGE).exists() {
-        names.push(ERROR_INJECTION.to_owned());
+        // Before the one that it covers: what takes longest is started first.
+        let before = names.iter().position(|name| covered_by(name).is_some());
+        names.insert(before.unwrap_or(names.len()), ERROR_INJECTION.to_owned());
     } else {
         eprintln!("not tested: {ERROR_INJECTION}, there is no {ERROR_INJECTION_IMAGE}");
     }
     names.push("host".to_owned());
     names
+}
+
+/// A kernel of the same series that can do all that this one can, and more.
+pub(crate) fn covered_by(name: &str) -> Option<&'static str> {
+    (name == "6.12").then_some(ERROR_INJECTION)
 }
 
 /// Finds or fetches the kernel that `name` stands for.

@@ -28,7 +28,7 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 /// Runs the task. The result says whether agent and command line ended well.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let root = artifacts::repository()?;
-    let binaries = artifacts::build(&root, &["agent", "tetra"])?;
+    let binaries = artifacts::build(&root, artifacts::Profile::Release, &["agent", "tetra"])?;
     let path = |name: &str| -> Result<PathBuf> {
         let binary = binaries.iter().find(|binary| binary.name == name);
         Ok(binary.with_context(|| format!("the build gave no executable {name}"))?.path.clone())

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::artifacts::Profile;
 use crate::kernels::Kernel;
 use crate::qemu::{Clock, End, Machine};
 use crate::report::{Report, seconds};
@@ -38,10 +39,17 @@ pub(crate) struct Args {
     arguments: Vec<String>,
 }
 
+/// The tests of crates' own, which take longest.
+const CRATE_TESTS: &str = "crates::";
+
 impl Args {
-    /// Arguments of the test binary's `run` command.
-    fn for_tests(&self) -> Vec<String> {
+    /// Arguments of the test binary's `run` command on a kernel, one of these.
+    fn for_tests(&self, kernel: &str, kernels: &[String]) -> Vec<String> {
         let mut arguments: Vec<String> = self.filter.iter().cloned().collect();
+        let other = kernels::covered_by(kernel).filter(|other| kernels.iter().any(|k| k == other));
+        if other.is_some() && self.filter.is_none() {
+            arguments.push(format!("--skip={CRATE_TESTS}"));
+        }
         arguments.extend(self.arguments.iter().cloned());
         arguments
     }
@@ -59,6 +67,8 @@ struct Session<'a> {
     args: &'a Args,
     root: PathBuf,
     stage: PathBuf,
+    /// All kernels of the session.
+    names: &'a [String],
     clock: Clock,
 }
 
@@ -71,7 +81,7 @@ pub(crate) fn one(
     line: impl FnMut(&str),
 ) -> Result<bool> {
     let root = artifacts::repository()?;
-    let stage = artifacts::stage(&root)?;
+    let stage = artifacts::stage(&root, Profile::Release)?;
     let args = Args {
         kernel: vec![kernel.to_owned()],
         filter: Some(filter.to_owned()),
@@ -82,7 +92,7 @@ pub(crate) fn one(
         arguments: Vec::new(),
     };
     let clock = if instructions { Clock::Instructions } else { Clock::Time };
-    let session = Session { args: &args, root, stage, clock };
+    let session = Session { args: &args, root, stage, names: &args.kernel, clock };
     let run = match kernels::find(&session.root, kernel)? {
         Kernel::Host => session.on_host(line)?,
         Kernel::Image { name, path } => session.in_machine(&name, &path, line)?,
@@ -94,16 +104,13 @@ pub(crate) fn one(
 /// Runs the task. The result says whether all tests passed.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let root = artifacts::repository()?;
-    let stage = artifacts::stage(&root)?;
-    let session = Session { args, root, stage, clock: Clock::Time };
+    let stage = artifacts::stage(&root, Profile::Stage)?;
+    let names =
+        if args.kernel.is_empty() { kernels::default_names(&root) } else { args.kernel.clone() };
+    let session = Session { args, root, stage, names: &names, clock: Clock::Time };
     if args.list {
         return Ok(Command::new(session.test_binary()).arg("list").status()?.success());
     }
-    let names = if args.kernel.is_empty() {
-        kernels::default_names(&session.root)
-    } else {
-        args.kernel.clone()
-    };
     // All are found before any is run, so that a wrong name does not cost the time of the others.
     let mut machines = Vec::new();
     let mut on_host = false;
@@ -166,7 +173,7 @@ impl Session<'_> {
             timeout: Duration::from_secs(self.args.timeout),
             clock: self.clock,
         };
-        let initramfs = initramfs::build(&self.stage, &self.args.for_tests())?;
+        let initramfs = initramfs::build(&self.stage, &self.args.for_tests(name, self.names))?;
         fs::write(&machine.initramfs, initramfs)?;
         print(&format!("== {name}"));
         let start = Instant::now();
@@ -205,7 +212,7 @@ impl Session<'_> {
         print("== host");
         let start = Instant::now();
         let mut command = Command::new(self.test_binary());
-        command.arg("run").args(self.args.for_tests()).stdout(Stdio::piped());
+        command.arg("run").args(self.args.for_tests("host", self.names)).stdout(Stdio::piped());
         if self.args.keep {
             command.arg("--keep");
         }

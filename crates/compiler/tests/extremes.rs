@@ -5,7 +5,7 @@
 
 mod harness;
 
-use harness::{Harness, policy, told, umask, umask_hook};
+use harness::{Harness, is_emulated, policy, told, umask, umask_hook};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -122,7 +122,7 @@ fn cases() -> Vec<(&'static str, String, Expected)> {
 
 #[test]
 fn what_is_large_loads_or_is_refused_with_a_word() {
-    if std::env::var_os("VMTEST_IN_VM").is_some() {
+    if is_emulated() {
         eprintln!("skipped: emulation makes minutes of it");
         return;
     }

@@ -122,7 +122,10 @@ fn of_functions() -> Vec<Bad> {
         bad(
             "unknown-function",
             "  kprobes:\n  - call: security_file_permision\n    syscall: false\n",
-            &["unknown-function.yaml:7:5 spec.kprobes[0]", "`security_file_permission`?"],
+            &[
+                "unknown-function.yaml:7:5 spec.kprobes[0]",
+                "the nearest name is `security_file_permission`",
+            ],
         ),
         bad(
             "unknown-record",
@@ -174,17 +177,17 @@ fn of_functions() -> Vec<Bad> {
             "  lsmhooks:\n  - hook: file_open\n    args: [{index: 0, type: int, resolve: f_flag}]\n",
             &["wrong-resolve.yaml:8:12 spec.lsmhooks[0].args[0]", "f_flags"],
         ),
-        // Not to be traced: kprobes themselves run through it.
+        // Not to be traced (noinstr): kprobes themselves come through it.
         bad(
             "notrace",
-            "  kprobes:\n  - call: do_int3\n    syscall: false\n",
-            &["notrace.yaml:7:", "spec.kprobes[0]", "do_int3"],
+            "  kprobes:\n  - call: exc_int3\n    syscall: false\n",
+            &["notrace.yaml:7:5 spec.kprobes[0]", "exc_int3"],
         ),
-        // Every use of it is inlined, so the function is not there.
+        // It is a part of whoever calls it.
         bad(
             "inlined",
-            "  kprobes:\n  - call: fdget_pos\n    syscall: false\n",
-            &["inlined.yaml:7:", "spec.kprobes[0]", "fdget_pos"],
+            "  kprobes:\n  - call: get_current\n    syscall: false\n",
+            &["inlined.yaml:7:5 spec.kprobes[0]", "get_current", "put it into its callers"],
         ),
         // Assembly has no types.
         bad(

@@ -10,11 +10,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use crate::lab::{Lab, run};
-use crate::test::Test;
+use crate::test::{Need, Test};
 
 /// These tests.
 pub(crate) const TESTS: &[Test] =
-    &[Test::new("crates::pass_their_own_tests", pass_their_own_tests).seconds(1200)];
+    &[Test::new("crates::pass_their_own_tests", pass_their_own_tests)
+        // On this machine's kernel `cargo test` runs them.
+        .needs(&[Need::Vm])
+        .tells()
+        .seconds(1200)];
 
 /// What the names of their executables start with.
 const PREFIX: &str = "crate-test-";

@@ -20,6 +20,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+/// Whether this is an emulated machine, where everything takes twenty times longer: what is only a
+/// matter of more of the same is left to others.
+pub(crate) fn is_emulated() -> bool {
+    std::env::var_os("VMTEST_IN_VM").is_some()
+}
+
 /// The running kernel's types, read once for all tests of an executable.
 static BTF: OnceLock<Result<Arc<Btf>, BtfError>> = OnceLock::new();
 /// What it can do, probed once.
