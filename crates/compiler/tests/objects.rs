@@ -198,12 +198,13 @@ returnArg: {index: 0, type: int64}
 args:
 - {index: 1, type: char_buf, returnCopy: true}
 - {index: 2, type: size_t}
+- {index: 0, type: char_buf, resolve: f_path.dentry.d_name.name, returnCopy: true}
 selectors:
 - matchArgs:
   - {index: 2, operator: Equal, values: ['5554']}
 ";
     for mut harness in harnesses() {
-        let path = format!("/tmp/tested-object-{}", std::process::id());
+        let path = format!("/tmp/object-tested-{}", std::process::id());
         std::fs::write(&path, b"tested").unwrap();
         let mut file = File::open(&path).unwrap();
         let mut buffer = vec![0; 5554];
@@ -214,6 +215,9 @@ selectors:
         assert_eq!(seen.len(), 1, "{seen:?}");
         let bytes = Observed::Bytes { bytes: b"tested".to_vec(), original: None };
         assert_eq!(seen[0].args[0], Some(bytes));
+        // As many bytes of the file's name as were read.
+        let bytes = Observed::Bytes { bytes: b"object".to_vec(), original: None };
+        assert_eq!(seen[0].args[2], Some(bytes));
         assert_eq!(seen[0].returned, Some(Observed::Long(6)));
     }
 }

@@ -8,7 +8,7 @@ use super::program::Sample;
 use super::record::Position;
 use super::{Context, Emitter, map};
 use crate::follow::scopes::Restriction;
-use crate::plan::{Attachment, HookPlan};
+use crate::plan::{Attachment, HookPlan, Input};
 use crate::{Error, filter, helper, test};
 use ebpf::{Block, Cond, Size, Value};
 use policy::checked::{CheckedPolicy, Filter, FilterTest, Place, Selector, Subject};
@@ -278,7 +278,7 @@ impl Emitter<'_> {
         }
         for index in 0..call::BUFFER_COUNT {
             let address = match buffers.get(index) {
-                Some(input) => self.source(&input.source)?.value,
+                Some(input) => self.address(input)?,
                 None => self.b.iconst(0),
             };
             let at = call::BUFFERS + 8 * index as i16;
@@ -298,6 +298,21 @@ impl Emitter<'_> {
         self.b.jump(leave, &[]);
         self.b.switch_to(noted);
         Ok(())
+    }
+
+    /// The address that an input leads to now; 0, at which nothing can be read, where a pointer on the
+    /// way is bad.
+    fn address(&mut self, input: &Input) -> Result<Value, Error> {
+        let (fault, found) = (self.b.create_block(), self.b.create_block());
+        self.b.append_param(fault);
+        let address = self.b.append_param(found);
+        let loaded = self.load(input, fault)?;
+        self.b.jump(found, &[loaded.value]);
+        self.b.switch_to(fault);
+        let none = self.b.iconst(0);
+        self.b.jump(found, &[none]);
+        self.b.switch_to(found);
+        Ok(address)
     }
 
     /// The key of this call: the same at its entry and its return.
