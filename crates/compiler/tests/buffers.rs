@@ -261,3 +261,41 @@ fn an_array_of_a_tracepoint_is_its_elements() {
     let Some(Observed::Values(elements)) = &seen[0].args[1] else { panic!("{seen:?}") };
     assert_eq!((elements.len(), &elements[0]), (6, &Observed::Size(0o163)));
 }
+
+/// Longest buffer that is captured whole.
+const WHOLE_MAX: usize = 327_360;
+
+#[test]
+fn a_long_buffer_is_captured_whole_when_asked_for() {
+    let Some(mut harness) = Harness::new() else { return };
+    let hook = "
+call: sys_write
+syscall: true
+args:
+- {index: 0, type: int}
+- {index: 1, type: char_buf, sizeArgIndex: 3, maxData: true}
+selectors:
+- matchArgs:
+  - {args: [1], operator: Prefix, values: [whole]}
+";
+    harness.load(&policy("write", "kprobes", hook));
+    let mut null = File::options().write(true).open("/dev/null").unwrap();
+    let long: Vec<u8> = (0..WHOLE_MAX + 1).map(|at| (at / 3) as u8).collect();
+    let lengths = [10, 4095, 4096, 4097, 8192, 8193, 100_000, WHOLE_MAX, WHOLE_MAX + 1];
+    let buffers = lengths.map(|length| [b"whole", &long[5..length]].concat());
+    let seen = own(&mut harness, || {
+        for buffer in &buffers {
+            assert_eq!(null.write(buffer).unwrap(), buffer.len());
+        }
+        // Not asked for, so that none of its parts are sent.
+        assert_eq!(null.write(&long[..100_000]).unwrap(), 100_000);
+    });
+    assert_eq!(seen.len(), buffers.len());
+    for (seen, buffer) in seen.iter().zip(&buffers) {
+        let whole = &buffer[..buffer.len().min(WHOLE_MAX)];
+        let original = (whole.len() < buffer.len()).then_some(buffer.len() as u64);
+        // Not by assert_eq: a third of a megabyte says nothing.
+        assert!(seen.args[1] == bytes(whole, original), "{} bytes", buffer.len());
+    }
+    assert_eq!(harness.decoder.forgotten(), 0);
+}

@@ -6,6 +6,7 @@
 //! - [`lines`]: the policy's lines as source lines
 //! - [`load`]: from an input of the plan to a value
 //! - [`scratch`]: memory for records and texts
+//! - [`parts`]: long buffers, in records of their own
 //! - [`record`]: the record under construction
 //! - [`section`]: one policy's part of a program
 //! - [`table`]: tables that sections look values up in
@@ -17,6 +18,7 @@ pub(crate) mod fold;
 pub(crate) mod lines;
 pub(crate) mod load;
 pub(crate) mod map;
+pub(crate) mod parts;
 pub(crate) mod program;
 pub(crate) mod record;
 pub(crate) mod scratch;

@@ -245,6 +245,11 @@ impl Emitter<'_> {
             self.capture(Position::Data(index), input)?;
         }
         self.at(&hook.place);
+        let args = hook.args.iter().enumerate().map(|(n, input)| (Position::Argument(n), input));
+        let data = hook.data.iter().enumerate().map(|(n, input)| (Position::Data(n), input));
+        for (position, input) in args.chain(data) {
+            self.send_parts(position, input, section.number, now)?;
+        }
         if section.role == Role::Entry {
             self.await_return(section, selector, now)?;
             // Which selector it is, says the return.

@@ -65,7 +65,7 @@ impl Emitter<'_> {
 }
 
 /// Copies `size` bytes; gives 0, or not 0 when they cannot be read.
-pub(super) fn read(
+pub(crate) fn read(
     b: &mut FunctionBuilder,
     memory: Memory,
     to: Value,

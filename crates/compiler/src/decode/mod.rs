@@ -1,10 +1,15 @@
 //! Reading the records that programs of policies write.
 //!
 //! A record names its section, and the section's hook says what each item is. Where a return is
-//! awaited, the entry's half waits here for its other half.
+//! awaited, the entry's half waits here for its other half; so do the parts of long buffers for the
+//! record that they belong to.
 
+mod parts;
+
+use self::parts::Parts;
 use crate::base::record::Identity;
 use crate::emit::load::fault;
+use crate::emit::parts as part;
 use crate::emit::record::{KIND, Position, at, item};
 use crate::observed::{Fault, Observation, Observed};
 use crate::plan::{HookPlan, Input};
@@ -57,16 +62,17 @@ pub enum DecodeError {
 pub struct Decoder {
     registry: Registry,
     waiting: HashMap<(u32, u64), Observation>,
+    parts: Parts,
     forgotten: u64,
 }
 
 impl Decoder {
     pub(crate) fn new(registry: Registry) -> Self {
-        Self { registry, waiting: HashMap::new(), forgotten: 0 }
+        Self { registry, waiting: HashMap::new(), parts: Parts::default(), forgotten: 0 }
     }
 
-    /// Entries that were given up: their returns never came, because the policy was removed meanwhile
-    /// or the return's record was lost.
+    /// Entries and parts of buffers that were given up: their returns or records never came, because the
+    /// policy was removed meanwhile or what was awaited was lost.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
@@ -87,6 +93,13 @@ impl Decoder {
             bytes.map(|bytes| u64::from_ne_bytes(*bytes)).ok_or_else(short)
         };
         let kind = word(at::KIND)?;
+        if kind == part::KIND {
+            let owner = (word(at::TID)?, word(at::SECTION)?, long(at::TIME)?);
+            let (position, place) = (word(part::POSITION)? as u16, long(part::PLACE)?);
+            let bytes = record.get(at::SIZE as usize..).ok_or_else(short)?;
+            self.forgotten += self.parts.hold(owner, position, place, bytes);
+            return Ok(None);
+        }
         if kind != KIND {
             return Err(DecodeError::Kind(kind));
         }
@@ -118,6 +131,7 @@ impl Decoder {
                 hook,
             };
             items(record, &mut observation)?;
+            self.parts.complete(&(tid, number, time), &mut observation);
             if !section.awaits {
                 return Ok(Some(observation));
             }
