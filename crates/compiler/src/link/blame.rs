@@ -38,3 +38,19 @@ pub(super) fn blame(place: &Place, sections: &[Section], error: Error) -> Error 
     };
     Error::Hook { place, cause: Box::new(cause) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_belong_to_sections() {
+        assert_eq!(section_of("section_0"), Some(0));
+        assert_eq!(section_of("section_12_rows"), Some(12));
+        assert_eq!(section_of("tg_acquire"), None);
+        let chain = vec!["tg_place (64)".to_owned(), "section_3 (480)".to_owned()];
+        let error = ebpf::Error::Stack { chain, bytes: 544 };
+        assert!(error.is_size());
+        assert_eq!(error.functions().iter().find_map(|name| section_of(name)), Some(3));
+    }
+}
