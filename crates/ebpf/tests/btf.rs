@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, outside test functions
 
 use ebpf::btf::{BtfError, Builder, Encoding, Forward, TypeId, identifier};
-use ebpf::{FunctionBuilder, Module, Options, Program, ProgramBtf};
+use ebpf::{FunctionBuilder, Module, Options, Param, Program, ProgramBtf, Size};
 
 /// A blob taken apart.
 struct Blob {
@@ -193,4 +193,36 @@ fn instructions_belong_to_lines_of_their_own_function() {
     assert!(
         (0..program.slots()).filter(|slot| !(one..end).contains(slot)).all(|s| line(s).is_none())
     );
+}
+
+/// A function that is verified once says what it takes; its memory is a structure of that size.
+#[test]
+fn functions_that_are_verified_once_say_what_they_take() {
+    let mut module = Module::new("once");
+    let main = module.declare("main", 1);
+    let once = module.declare_once("once", &[Param::Memory(24), Param::Word]);
+    let mut b = FunctionBuilder::new("main", 1);
+    let slot = b.slot(24, 8);
+    for at in [0, 8, 16] {
+        b.slot_store(Size::U64, slot, at, 0);
+    }
+    let address = b.slot_addr(slot, 0);
+    let number = b.iconst(1);
+    let result = b.call_func(once, &[address, number]);
+    b.ret(result);
+    module.define(main, b.finish().unwrap());
+    let mut b = FunctionBuilder::new("once", 2);
+    let number = b.param(1);
+    b.ret(number);
+    module.define(once, b.finish().unwrap());
+    let btf = module.compile(&Options::default()).unwrap().btf().unwrap();
+    let blob = Blob::read(&btf.blob);
+    let at = |kind: u32, name: &str| {
+        (0..blob.types.len() - 2).find(|&at| {
+            blob.types[at + 1] >> 24 & 31 == kind && blob.string(blob.types[at]) == name
+        })
+    };
+    // Kind 12 is a function, with its linkage in the lower half; kind 4 a structure, with its size.
+    assert_eq!(blob.types[at(12, "once").unwrap() + 1] & 0xffff, 1);
+    assert_eq!(blob.types[at(4, "memory_24").unwrap() + 2], 24);
 }
