@@ -80,7 +80,7 @@ pub(super) fn run(lab: &Lab) -> Result<()> {
         writeln!(flags, "--tracing-policy={}", file.display())?;
     }
     let flags: Vec<&str> = flags.lines().collect();
-    let names = ["tetra version", "add the first", "add one more", "delete one"];
+    let names = ["tetra --help", "add the first", "add one more", "delete one"];
     let mut commands = names.map(Times::new);
     let mut ready = ["agent ready", "agent ready with 30 policies"].map(Times::new);
     let mut memory = 0;
@@ -94,7 +94,7 @@ pub(super) fn run(lab: &Lab) -> Result<()> {
                 let file = |n: usize| files[n].to_str().context("a path is not UTF-8");
                 let (first, second) = (file(0)?, file(1)?);
                 let all: [&[&str]; 4] = [
-                    &["version", "--client"],
+                    &["--help"],
                     &["tracingpolicy", "add", first],
                     &["tracingpolicy", "add", second],
                     &["tracingpolicy", "delete", "on-symlinkat"],
