@@ -45,6 +45,14 @@ pub enum Error {
     /// More restrictions to workloads than have a number.
     #[error("there are too many different restrictions to workloads: {} is the most", 64 * crate::follow::workloads::WORDS)]
     TooManyScopes,
+    /// More policies than have a mode.
+    #[error("there are too many policies: {} is the most", crate::emit::map::control::MODES_MAX)]
+    TooManyPolicies,
+    /// A policy without actions that interfere has no other mode.
+    #[error(
+        "the policy has no enforcing action (Sigkill, Signal, Override, NotifyEnforcer, Set): it can only monitor"
+    )]
+    MonitorOnly,
     /// What the task iterator wrote does not read as it should.
     #[error("task iterator: {0}")]
     Scan(#[from] crate::base::record::DecodeError),
@@ -58,7 +66,7 @@ pub enum Error {
     },
     /// A match of a trial that was not reported.
     #[error("a match could not be reported: {0:?}")]
-    TrialLost(crate::link::attached::Counters),
+    TrialLost(crate::counters::Counters),
     /// A policy's record does not read as it should: a bug.
     #[error(transparent)]
     Record(#[from] crate::DecodeError),

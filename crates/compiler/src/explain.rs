@@ -35,7 +35,7 @@ pub fn explain(plans: &[Plan], machine: &Machine) -> Result<Vec<Explained>, Erro
     let hooks = plans.iter().flat_map(|plan| plan.hooks.iter().map(|hook| (&plan.policy, hook)));
     for (number, (policy, hook)) in (1..).zip(hooks) {
         for (place, role) in places(hook) {
-            let section = Section::new(number, policy.clone(), hook.clone(), role);
+            let section = Section::new(number, policy.clone(), hook.clone(), role, number);
             by_place.entry(place).or_default().push(section);
         }
     }

@@ -5,12 +5,15 @@
 //! - [`Machine`]: what programs are made for
 //! - [`plan`]: a policy on one machine: where its hooks attach, what they read
 //! - [`policies`]: the policies in force
+//! - [`counters`]: what their programs count
 //! - [`mod@explain`]: what a policy compiles to, as text
 //! - [`observed`]: what policies saw
 //! - [`trial`]: a policy's hook on made-up calls
 
+mod act;
 pub mod base;
 mod climb;
+pub mod counters;
 mod decode;
 mod emit;
 mod error;
@@ -26,6 +29,7 @@ mod invented;
 mod link;
 mod load;
 mod machine;
+mod modes;
 pub mod observed;
 pub mod plan;
 pub mod policies;

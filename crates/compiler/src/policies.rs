@@ -8,13 +8,15 @@
 //! Calls that a replaced policy has seen begin are still seen to return, if they do within a minute.
 
 use crate::base::Base;
+use crate::counters::Counters;
 use crate::decode::{Announced, Decoder, Registry};
 use crate::emit::section::{Role, Section};
 use crate::follow::Followers;
-use crate::link::attached::Counters;
 use crate::link::{Place, Programs, places};
+use crate::modes::Modes;
 use crate::plan::Plan;
 use crate::{Error, Machine};
+use policy::checked::Mode;
 use policy::evaluate::Workload;
 use policy::{CheckedPolicy, PolicyKey, Problem, Problems};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -55,6 +57,7 @@ pub struct Policies {
     registry: Registry,
     /// The last number given to a section.
     numbers: u32,
+    modes: Modes,
     /// What sections counted in programs that were since replaced.
     counted: HashMap<u32, Counters>,
     retired: VecDeque<(Instant, u32)>,
@@ -77,6 +80,8 @@ impl Leaving {
 #[derive(Debug)]
 struct Loaded {
     plan: Plan,
+    /// Number of its mode, and the mode.
+    mode: (u32, Mode),
     sections: Vec<(Place, Section)>,
 }
 
@@ -91,6 +96,7 @@ impl Policies {
             leaving: Vec::new(),
             registry: Registry::default(),
             numbers: 0,
+            modes: Modes::default(),
             counted: HashMap::new(),
             retired: VecDeque::new(),
         })
@@ -128,11 +134,12 @@ impl Policies {
     /// # Errors
     /// What was in force stays so.
     pub fn add_plan(&mut self, key: PolicyKey, plan: Plan) -> Result<(), Error> {
-        let loaded = self.number(plan);
-        let numbers = numbers(&loaded);
+        let loaded = self.number(plan)?;
+        let (numbers, (mode, _)) = (numbers(&loaded), loaded.mode);
         let changed = self.change(BTreeMap::from([(key, Some(loaded))]));
         if changed.is_err() {
             self.retire(numbers);
+            self.modes.give_back(mode);
         }
         changed
     }
@@ -155,16 +162,22 @@ impl Policies {
                 Err(problems) => results.push((key, Err(AddError::Plan(problems)))),
             }
         }
-        let changes: BTreeMap<_, _> = planned
-            .iter()
-            .map(|(key, plan)| (key.clone(), Some(self.number(plan.clone()))))
-            .collect();
+        let mut changes = BTreeMap::new();
+        for (key, plan) in &planned {
+            // Without a number here there is none below either, which is where it is told.
+            if let Ok(loaded) = self.number(plan.clone()) {
+                changes.insert(key.clone(), Some(loaded));
+            }
+        }
+        let all = changes.len() == planned.len();
         let numbers: Vec<u32> = changes.values().flatten().flat_map(numbers).collect();
-        if self.change(changes).is_ok() {
+        let modes: Vec<u32> = changes.values().flatten().map(|loaded| loaded.mode.0).collect();
+        if all && self.change(changes).is_ok() {
             return results;
         }
         // One of them spoils it for all: find out which.
         self.retire(numbers);
+        modes.into_iter().for_each(|mode| self.modes.give_back(mode));
         for (key, plan) in planned {
             if let Err(error) = self.add_plan(key.clone(), plan) {
                 let result = results.iter_mut().find(|(of, _)| *of == key);
@@ -177,7 +190,10 @@ impl Policies {
     }
 
     /// Gives the hooks of a plan their numbers in records.
-    fn number(&mut self, plan: Plan) -> Loaded {
+    fn number(&mut self, plan: Plan) -> Result<Loaded, Error> {
+        let number = self.modes.take(RETIRED).ok_or(Error::TooManyPolicies)?;
+        let mode = plan.policy.mode();
+        self.programs.set_mode(number, mode == Mode::Enforce);
         let mut sections = Vec::new();
         for hook in &plan.hooks {
             self.numbers += 1;
@@ -189,11 +205,32 @@ impl Policies {
             };
             self.announce(self.numbers, announced);
             for (place, role) in places {
-                let section = Section::new(self.numbers, plan.policy.clone(), hook.clone(), role);
+                let (policy, hook) = (plan.policy.clone(), hook.clone());
+                let section = Section::new(self.numbers, policy, hook, role, number);
                 sections.push((place, section));
             }
         }
-        Loaded { plan, sections }
+        Ok(Loaded { plan, mode: (number, mode), sections })
+    }
+
+    /// The mode of a policy in force.
+    pub fn mode(&self, key: &PolicyKey) -> Option<Mode> {
+        self.loaded.get(key).map(|loaded| loaded.mode.1)
+    }
+
+    /// Changes the mode of a policy in force, for all its hooks at one instant. False: there is no
+    /// policy of that key.
+    ///
+    /// # Errors
+    /// [`Error::MonitorOnly`] for a policy without enforcing actions.
+    pub fn set_mode(&mut self, key: &PolicyKey, mode: Mode) -> Result<bool, Error> {
+        let Some(loaded) = self.loaded.get_mut(key) else { return Ok(false) };
+        if loaded.mode.1 == Mode::MonitorOnly || mode == Mode::MonitorOnly {
+            return Err(Error::MonitorOnly);
+        }
+        loaded.mode.1 = mode;
+        self.programs.set_mode(loaded.mode.0, mode == Mode::Enforce);
+        Ok(true)
     }
 
     /// Takes a policy out of force. False: there is none of that key.
@@ -213,7 +250,7 @@ impl Policies {
         let Some(loaded) = self.loaded.get(key) else { return Ok(None) };
         let sums = self.sums()?;
         let numbers = numbers(loaded);
-        Ok(Some(numbers.iter().map(|n| sums.get(n).copied().unwrap_or_default()).collect()))
+        Ok(Some(numbers.iter().map(|n| sums.get(n).cloned().unwrap_or_default()).collect()))
     }
 
     /// What the hooks of each policy counted together since it was added.
@@ -221,7 +258,7 @@ impl Policies {
         let sums = self.sums()?;
         let together = |loaded: &Loaded| {
             let mut sum = Counters::default();
-            numbers(loaded).iter().filter_map(|n| sums.get(n)).for_each(|&one| sum += one);
+            numbers(loaded).iter().filter_map(|n| sums.get(n)).for_each(|one| sum += one);
             sum
         };
         Ok(self.loaded.iter().map(|(key, loaded)| (key.clone(), together(loaded))).collect())
@@ -231,7 +268,7 @@ impl Policies {
     fn sums(&self) -> Result<HashMap<u32, Counters>, Error> {
         let mut sums = self.counted.clone();
         for (number, counters) in self.programs.counters()? {
-            *sums.entry(number).or_default() += counters;
+            *sums.entry(number).or_default() += &counters;
         }
         Ok(sums)
     }
@@ -344,11 +381,13 @@ impl Policies {
             }
         }
         for (number, counters) in self.programs.exchange(wanted, &self.machine, &self.followers)? {
-            *self.counted.entry(number).or_default() += counters;
+            *self.counted.entry(number).or_default() += &counters;
         }
         self.leaving = leaving;
         let old = changes.keys().filter_map(|key| self.loaded.get(key));
-        let retired: BTreeSet<u32> = old.flat_map(numbers).collect();
+        let old: Vec<&Loaded> = old.collect();
+        let modes: Vec<u32> = old.iter().map(|loaded| loaded.mode.0).collect();
+        let retired: BTreeSet<u32> = old.into_iter().flat_map(numbers).collect();
         while let Some((key, new)) = changes.pop_first() {
             match new {
                 Some(new) => self.loaded.insert(key, new),
@@ -356,6 +395,7 @@ impl Policies {
             };
         }
         self.retire(retired);
+        modes.into_iter().for_each(|mode| self.modes.give_back(mode));
         Ok(())
     }
 }

@@ -9,13 +9,13 @@
 //! fexit program.
 
 use crate::base::Base;
+use crate::counters::Counters;
 use crate::decode::{Announced, Decoder, Registry};
 use crate::emit::program::{self, Code, Position, Shape};
 use crate::emit::section::{Role, Section};
 use crate::emit::table::Table;
 use crate::follow::Followers;
 use crate::link::SharedMaps;
-use crate::link::attached::Counters;
 use crate::observed::Observation;
 use crate::plan::{HookPlan, Input, Source};
 use crate::{Error, Machine, load};
@@ -59,6 +59,8 @@ pub struct Trial {
     module: Module,
     program: Program,
     counters: Map,
+    /// Elements of the counters.
+    elements: u32,
     decoder: Decoder,
 }
 
@@ -87,14 +89,15 @@ impl Trials {
     /// says.
     pub fn load(&mut self, policy: &Arc<CheckedPolicy>, hook: &HookPlan) -> Result<Trial, Error> {
         let hook = Arc::new(untyped(hook)?);
-        let section = Section::new(NUMBER, policy.clone(), hook.clone(), Role::Whole);
+        let section = Section::new(NUMBER, policy.clone(), hook.clone(), Role::Whole, 0);
         self.followers.follow([&section])?;
         let shape = Shape::Words { returned: Some(ARGUMENTS as u32) };
+        let elements = section.counters();
         let (alone, scopes) = (Position::default(), &self.followers.scopes);
         let Code { module, tables } =
             program::program("tg_trial", &self.machine, shape, alone, &[section], scopes)?;
         let tables = tables.iter().map(Table::create).collect::<Result<Vec<_>, _>>()?;
-        let counters = Counters::map(1)?;
+        let counters = Counters::map(elements)?;
         let mut maps = self.shared.all().to_vec();
         maps.push(&counters);
         maps.extend(&tables);
@@ -103,7 +106,7 @@ impl Trials {
         let announced = Announced { policy: policy.clone(), hook, awaits: false };
         let registry: Registry =
             Arc::new(RwLock::new(HashMap::from([(NUMBER, Arc::new(announced))])));
-        Ok(Trial { module, program, counters, decoder: Decoder::new(registry) })
+        Ok(Trial { module, program, counters, elements, decoder: Decoder::new(registry) })
     }
 
     /// What the hook observes of a call, made by this thread. `None`: no selector matches.
@@ -125,12 +128,8 @@ impl Trials {
         if seen.is_some() {
             return Ok(seen);
         }
-        let counters = Counters::read(&trial.counters, 0)?;
-        if counters == (Counters { posted: counters.posted, ..Counters::default() }) {
-            Ok(None)
-        } else {
-            Err(Error::TrialLost(counters))
-        }
+        let counters = Counters::read(&trial.counters, 0, trial.elements)?;
+        if counters.missed() == 0 { Ok(None) } else { Err(Error::TrialLost(counters)) }
     }
 }
 

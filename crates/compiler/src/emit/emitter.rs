@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::lines::Lines;
-use super::map::{self, Maps};
+use super::map::Maps;
 use super::record::{Position, Text};
 use super::scratch::Functions;
 use super::table::Tables;
@@ -10,9 +10,7 @@ use crate::Machine;
 use crate::follow::scopes::Scopes;
 use crate::helper;
 use crate::read::Reader;
-use ebpf::{
-    AtomicOp, Block, Cond, FuncId, Function, FunctionBuilder, Operand, Size, Slot, Value, Var,
-};
+use ebpf::{Block, Cond, FuncId, Function, FunctionBuilder, Operand, Slot, Value, Var};
 use policy::CheckedPolicy;
 use std::collections::HashMap;
 
@@ -36,8 +34,12 @@ pub(crate) struct Emitter<'k> {
     pub(crate) compat: bool,
     /// The program's context itself.
     pub(crate) raw_context: Value,
-    /// Number of the section in its program, for counters.
+    /// Number of the section's first counters in its program.
     pub(crate) index: u32,
+    /// Records are digested.
+    pub(crate) digests: bool,
+    /// The program's result, where it decides about the call.
+    pub(crate) verdict: Option<Var>,
     /// Where the section ends: everything jumps here in the end.
     pub(crate) leave: Block,
     /// The scratch area, or 0 ([`Self::scratch`]).
@@ -47,7 +49,7 @@ pub(crate) struct Emitter<'k> {
     /// The scratch area, where it was taken for all that is emitted now.
     pub(super) held: Option<Value>,
     /// Bytes of the record so far; items are appended behind.
-    pub(super) length: Var,
+    pub(crate) length: Var,
     /// Texts that were read for filters.
     pub(super) texts: HashMap<Position, Text>,
     /// Where names are compared, [`NAME_SLOT`] bytes.
@@ -148,17 +150,8 @@ impl Emitter<'_> {
         self.b.call(helper::GET_CURRENT_TASK_BTF, &[])
     }
 
-    /// Adds one to a counter of the section ([`map::counter`]).
+    /// Adds one to a counter of the section ([`map::counter`](super::map::counter)).
     pub(crate) fn count(&mut self, counter: i16) {
-        let b = &mut self.b;
-        let key = b.temporary(4, 4);
-        b.slot_store(Size::U32, key, 0, self.index as i32);
-        let counters = b.map(self.maps.counters);
-        let key = b.slot_addr(key, 0);
-        let value = b.call(helper::MAP_LOOKUP_ELEM, &[counters, key]);
-        crate::flow::when(b, Cond::Ne, value, 0, |b| {
-            b.atomic(AtomicOp::Add, Size::U64, value, counter, 1);
-        });
-        debug_assert!(counter < map::counter::SIZE);
+        self.count_of(0, counter);
     }
 }

@@ -24,8 +24,20 @@ pub(super) struct Body {
     /// The restriction to workloads without which it does nothing, by its number; none if the section
     /// is about processes of the host too.
     pub(super) restriction: Option<u32>,
+    /// Its result decides about the call; it stays by itself.
+    pub(super) decides: bool,
     /// The function.
     pub(super) function: Function,
+}
+
+/// What a program calls.
+pub(super) struct Called {
+    /// Which system call it is for.
+    pub(super) key: Option<u64>,
+    /// The function.
+    pub(super) id: FuncId,
+    /// Its result decides about the call.
+    pub(super) decides: bool,
 }
 
 /// What rows are chosen by.
@@ -44,7 +56,7 @@ pub(super) fn define(
     machine: &Machine,
     scopes: &Scopes,
     bodies: Vec<Body>,
-) -> Result<Vec<(Option<u64>, FuncId)>, Error> {
+) -> Result<Vec<Called>, Error> {
     let mut groups: HashMap<(Option<u64>, bool, ebpf::Shape), usize> = HashMap::new();
     let mut ordered: Vec<Vec<Body>> = Vec::new();
     for body in bodies {
@@ -60,7 +72,8 @@ pub(super) fn define(
     for group in ordered {
         let key = group.first().and_then(|body| body.key);
         let all: Vec<&Function> = group.iter().map(|body| &body.function).collect();
-        let folded = (group.len() >= LEAST).then(|| template(&all)).flatten();
+        let decides = group.iter().any(|body| body.decides);
+        let folded = (group.len() >= LEAST && !decides).then(|| template(&all)).flatten();
         match folded {
             Some(folded) => {
                 let numbers: Option<Vec<u32>> = group.iter().map(|body| body.restriction).collect();
@@ -71,13 +84,13 @@ pub(super) fn define(
                     Some(numbers) => selection.restricted(folded, &numbers)?,
                     None => selection.all(folded)?,
                 };
-                called.push((key, id));
+                called.push(Called { key, id, decides: false });
             }
             None => {
-                for Body { function, .. } in group {
+                for Body { function, decides, .. } in group {
                     let id = selection.module.declare(function.name(), function.params());
                     selection.module.define(id, function);
-                    called.push((key, id));
+                    called.push(Called { key, id, decides });
                 }
             }
         }

@@ -12,6 +12,8 @@ pub(crate) const SCRATCH: &str = "tg_scratches";
 pub(crate) const CPU: &str = "tg_policy_cpu";
 /// Hash of calls whose return is awaited: [`call`].
 pub(crate) const CALLS: &str = "tg_calls";
+/// LRU hash of events with a rate limit: [`limit`].
+pub(crate) const LIMITS: &str = "tg_limits";
 /// Array with one element: [`control`].
 pub(crate) const CONTROL: &str = "tg_control";
 /// Per-CPU array of a program's counters, one element per section: [`counter`].
@@ -48,8 +50,10 @@ pub(crate) mod call {
     pub(crate) const BUFFERS: i16 = 16;
     /// How many addresses there are.
     pub(crate) const BUFFER_COUNT: usize = 6;
+    /// Value: digest of the entry's record, where events have a rate limit (u64).
+    pub(crate) const DIGEST: i16 = BUFFERS + 8 * BUFFER_COUNT as i16;
     /// Size of the value.
-    pub(crate) const VALUE_SIZE: i16 = BUFFERS + 8 * BUFFER_COUNT as i16;
+    pub(crate) const VALUE_SIZE: i16 = DIGEST + 8;
     /// Calls at a time, at most.
     pub(crate) const MAX: u32 = 65536;
 }
@@ -58,11 +62,42 @@ pub(crate) mod call {
 pub(crate) mod control {
     /// Generation (u32); its lowest bit says which programs are in force.
     pub(crate) const GENERATION: u32 = 0;
+    /// Modes of policies ([`super::mode`]), by number (u32 each).
+    pub(crate) const MODES: u32 = 64;
+    /// Policies that have a mode, at most; a power of two.
+    pub(crate) const MODES_MAX: u32 = 8192;
+    /// Size of the modes.
+    pub(crate) const MODES_SIZE: u32 = 4 * MODES_MAX;
     /// Size.
-    pub(crate) const SIZE: u32 = 8;
+    pub(crate) const SIZE: u32 = MODES + MODES_SIZE;
 }
 
-/// Byte offsets in the counters of a section.
+/// Modes of policies.
+pub(crate) mod mode {
+    /// Actions that interfere are counted only.
+    pub(crate) const MONITOR: u32 = 0;
+    /// They take effect.
+    pub(crate) const ENFORCE: i32 = 1;
+}
+
+/// Key and value of when events with a rate limit were last sent.
+pub(crate) mod limit {
+    /// Key: number of the section, and the selector as in records (u32 each, the section the high one).
+    pub(crate) const SELECTOR: i16 = 0;
+    /// Key: thread, process or 0 (u64).
+    pub(crate) const WHO: i16 = 8;
+    /// Key: a hash of the values (u64).
+    pub(crate) const VALUES: i16 = 16;
+    /// Size of the key.
+    pub(crate) const KEY_SIZE: i16 = 24;
+    /// Size of the value: nanoseconds of CLOCK_MONOTONIC (u64).
+    pub(crate) const VALUE_SIZE: i16 = 8;
+    /// Events that are remembered, at most.
+    pub(crate) const MAX: u32 = 32768;
+}
+
+/// Byte offsets in the counters of a section: one element for what no selector did, then one for each
+/// selector.
 pub(crate) mod counter {
     /// Records sent (u64).
     pub(crate) const POSTED: i16 = 0;
@@ -72,8 +107,22 @@ pub(crate) mod counter {
     pub(crate) const NO_SCRATCH: i16 = 16;
     /// Calls whose return could not be awaited: too many at a time (u64).
     pub(crate) const NO_CALL: i16 = 24;
+    /// Matches without an event: NoPost (u64).
+    pub(crate) const SILENT: i16 = 32;
+    /// Matches without an event: rate limit (u64).
+    pub(crate) const LIMITED: i16 = 40;
+    /// Signals sent (u64).
+    pub(crate) const SIGNAL: i16 = 48;
+    /// Signals not sent: the policy monitors (u64).
+    pub(crate) const MONITOR_SIGNAL: i16 = 56;
+    /// Results replaced (u64).
+    pub(crate) const OVERRIDE: i16 = 64;
+    /// Results not replaced: the policy monitors (u64).
+    pub(crate) const MONITOR_OVERRIDE: i16 = 72;
+    /// Actions that the kernel refused (u64).
+    pub(crate) const FAILED: i16 = 80;
     /// Size.
-    pub(crate) const SIZE: i16 = 32;
+    pub(crate) const SIZE: i16 = 88;
 }
 
 /// References to the maps in one module.
@@ -85,6 +134,8 @@ pub(crate) struct Maps {
     pub(crate) cpu: MapRef,
     pub(crate) calls: MapRef,
     pub(crate) counters: MapRef,
+    pub(crate) control: MapRef,
+    pub(crate) limits: MapRef,
 }
 
 impl Maps {
@@ -96,6 +147,8 @@ impl Maps {
             cpu: module.map(CPU),
             calls: module.map(CALLS),
             counters: module.map(COUNTERS),
+            control: module.map(CONTROL),
+            limits: module.map(LIMITS),
         }
     }
 }

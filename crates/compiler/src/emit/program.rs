@@ -1,12 +1,15 @@
 //! A program from its sections: which system call it is about, then one section after the other.
 
 use super::context::register;
+use super::fold::{self, Called};
 use super::lines::Lines;
 use super::map::{self, Maps, control};
 use super::scratch::{self, Functions};
 use super::section::Section;
 use super::table::{Table, Tables};
-use super::{Context, Emitter, fold};
+use super::{Context, Emitter};
+use crate::act::{self, rate_limit};
+use crate::flow::choose;
 use crate::follow::Needs;
 use crate::follow::scopes::{Restriction, Scopes};
 use crate::plan::Attachment;
@@ -81,7 +84,7 @@ pub(crate) fn program(
     let mut tables = Vec::new();
     let maps = Maps::declare(&mut module);
     let doors = Doors {
-        switch: position.first.then(|| (module.map(map::CONTROL), module.map(map::TARGETS))),
+        switch: position.first.then(|| (maps.control, module.map(map::TARGETS))),
         next: position.goes_on.then(|| module.map(map::NEXT)),
     };
     let main = module.declare(name, 1);
@@ -99,15 +102,18 @@ pub(crate) fn program(
         return Ok(Code { module, tables });
     }
     let mut bodies = Vec::new();
+    let mut counters = 0;
     for (index, section) in sections.iter().enumerate() {
         let body = FunctionBuilder::new(format!("{SECTION}{index}"), 1);
         let lines = Lines::declare(&mut module, section);
         let tables = Tables { module: &mut module, list: &mut tables };
-        let function = section_function(body, shared, lines, tables, index as u32, section)?;
+        let function = section_function(body, shared, lines, tables, counters, section)?;
+        counters += section.counters();
         let restriction = Restriction::of_policy(&section.policy);
         let restriction = restriction.filter(|restriction| !restriction.includes(&Workload::Host));
         let restriction = restriction.and_then(|restriction| scopes.number(&restriction));
-        bodies.push(fold::Body { key: key(section), restriction, function });
+        let decides = act::decides(section);
+        bodies.push(fold::Body { key: key(section), restriction, decides, function });
     }
     let called = fold::define(&mut module, &mut tables, machine, scopes, bodies)?;
     module.define(main, main_function(name, machine, shape, doors, &called)?);
@@ -125,6 +131,8 @@ fn define_functions(
     module.define(functions.acquire, scratch::acquire(maps)?);
     module.define(functions.path_step, path_step(machine)?);
     climb::define(module, functions, machine)?;
+    module.define(functions.digest, rate_limit::digest(functions.digest_step)?);
+    module.define(functions.digest_step, rate_limit::digest_step()?);
     module
         .drop_unreached()
         .map_err(|error| Error::Program { program: module.name().to_owned(), error })
@@ -146,7 +154,7 @@ pub(crate) fn sample(
     let body = FunctionBuilder::new("section", 1);
     let body = section_function(body, shared, Lines::default(), tables, 0, section)?;
     // Tables of several policies are never one, nor is what is kept for one policy.
-    let own = !list.is_empty() || Needs::of([section]).is_own();
+    let own = !list.is_empty() || Needs::of([section]).is_own() || act::decides(section);
     let shape = (!own).then(|| body.shape());
     Ok((key(section), shape))
 }
@@ -203,6 +211,10 @@ fn section_function(
     let zero = b.iconst(0);
     b.def(scratch, zero);
     b.def(scratch_bit, zero);
+    let verdict = act::decides(section).then(|| b.var());
+    if let Some(verdict) = verdict {
+        b.def(verdict, zero);
+    }
     let header = b.iconst(super::record::at::SIZE.into());
     b.def(length, header);
     let mut e = Emitter {
@@ -216,6 +228,8 @@ fn section_function(
         compat: section.hook.attachment.is_compat(),
         raw_context: raw,
         index,
+        digests: rate_limit::any(&section.hook.selectors),
+        verdict,
         leave,
         scratch,
         scratch_bit,
@@ -233,7 +247,10 @@ fn section_function(
         .map_err(|cause| Error::Hook { place: section.place(), cause: Box::new(cause) })?;
     e.b.switch_to(leave);
     e.release();
-    e.b.ret(0);
+    match e.verdict.map(|verdict| e.b.get(verdict)) {
+        Some(verdict) => e.b.ret(verdict),
+        None => e.b.ret(0),
+    }
     Ok(e.b.finish()?)
 }
 
@@ -274,22 +291,31 @@ fn main_function(
     machine: &Machine,
     shape: Shape,
     doors: Doors,
-    sections: &[(Option<u64>, FuncId)],
+    sections: &[Called],
 ) -> Result<ebpf::Function, Error> {
     let mut b = FunctionBuilder::new(name, 1);
     doors.enter(&mut b);
     let raw = b.param(0);
+    let (verdict, none) = (b.var(), b.iconst(0));
+    b.def(verdict, none);
     if matches!(shape, Shape::SyscallEnter | Shape::SyscallExit) {
         dispatch(&mut b, machine, raw, shape, sections)?;
     } else {
-        for (_, id) in sections {
-            b.call_func(*id, &[raw]);
+        for Called { id, decides, .. } in sections {
+            let result = b.call_func(*id, &[raw]);
+            if *decides {
+                // The first one that denies has its say; all see the call.
+                let before = b.get(verdict);
+                let first = choose(&mut b, Cond::Ne, before, 0, |_| before, |_| result);
+                b.def(verdict, first);
+            }
         }
     }
     if let Some(next) = doors.next {
         go_to(&mut b, raw, next, 0);
     }
-    b.ret(0);
+    let verdict = b.get(verdict);
+    b.ret(verdict);
     Ok(b.finish()?)
 }
 
@@ -345,7 +371,7 @@ fn dispatch(
     machine: &Machine,
     raw: ebpf::Value,
     shape: Shape,
-    sections: &[(Option<u64>, FuncId)],
+    sections: &[Called],
 ) -> Result<(), Error> {
     let read = Reader::new(b, &machine.btf);
     let number = match shape {
@@ -361,7 +387,7 @@ fn dispatch(
     let number = b.and(number, 0x7fff_ffff);
     let number = b.or(number, compat);
     let mut table: BTreeMap<u64, Vec<FuncId>> = BTreeMap::new();
-    for (key, id) in sections {
+    for Called { key, id, .. } in sections {
         if let Some(key) = key {
             table.entry(*key).or_default().push(*id);
         }

@@ -201,6 +201,10 @@ impl Emitter<'_> {
         self.b.store(Size::U16, at, item::POSITION, i32::from(position.code()));
         self.b.store(Size::U16, at, item::STATUS, i32::from(status::OK));
         self.b.store(Size::U32, at, item::LENGTH, length);
+        if self.digests {
+            let value = self.b.add(offset, i32::from(item::SIZE));
+            self.zero_behind(area, value, length);
+        }
         let padded = self.b.add(length, 7 + i32::from(item::SIZE));
         let padded = self.b.and(padded, !7);
         let end = self.b.add(offset, padded);
@@ -267,7 +271,6 @@ impl Emitter<'_> {
         self.count(map::counter::LOST);
         self.b.jump(leave, &[]);
         self.b.switch_to(sent);
-        self.count(map::counter::POSTED);
         Ok(())
     }
 

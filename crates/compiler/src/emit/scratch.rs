@@ -161,6 +161,10 @@ pub(crate) struct Functions {
     pub(crate) climb: FuncId,
     /// The same, until it is at an end.
     pub(crate) climb_on: FuncId,
+    /// [`rate_limit::digest`](crate::act::rate_limit::digest).
+    pub(crate) digest: FuncId,
+    /// Its step.
+    pub(crate) digest_step: FuncId,
 }
 
 impl Functions {
@@ -169,6 +173,8 @@ impl Functions {
         let acquire = module.declare("tg_acquire", 0);
         let path_step = module.declare("tg_path_step", 2);
         let (climb, climb_on) = crate::climb::declare(module);
-        Self { acquire, path_step, climb, climb_on }
+        let digest = module.declare("tg_digest", 2);
+        let digest_step = module.declare("tg_digest_step", 2);
+        Self { acquire, path_step, climb, climb_on, digest, digest_step }
     }
 }

@@ -7,6 +7,7 @@
 use super::program::Sample;
 use super::record::Position;
 use super::{Context, Emitter, map};
+use crate::act::rate_limit;
 use crate::follow::scopes::Restriction;
 use crate::plan::{Attachment, HookPlan, Input};
 use crate::{Error, filter, helper, test};
@@ -36,19 +37,27 @@ pub(crate) struct Section {
     pub(crate) hook: Arc<HookPlan>,
     /// Which part it is.
     pub(crate) role: Role,
+    /// Number of the policy's mode ([`map::control::MODES`]).
+    pub(crate) mode: u32,
     /// What it can be folded with, once that was asked.
     pub(crate) sample: Arc<OnceLock<Sample>>,
 }
 
 impl Section {
+    /// How many elements of counters it has: for what no selector did, and for each selector.
+    pub(crate) fn counters(&self) -> u32 {
+        1 + self.hook.selectors.len() as u32
+    }
+
     /// A part of a policy's hook. The parts of one hook have one number.
     pub(crate) fn new(
         number: u32,
         policy: Arc<CheckedPolicy>,
         hook: Arc<HookPlan>,
         role: Role,
+        mode: u32,
     ) -> Self {
-        Self { number, policy, hook, role, sample: Arc::default() }
+        Self { number, policy, hook, role, mode, sample: Arc::default() }
     }
 
     /// Where its hook stands, for messages: file, line, column and path.
@@ -228,6 +237,11 @@ impl Emitter<'_> {
     /// A selector has matched, or there is none. `selector`: what [`Self::first`] or
     /// [`Self::holding`] gave; 0 without selectors.
     fn matched(&mut self, section: &Section, selector: Value) -> Result<(), Error> {
+        self.act(section, selector)?;
+        if section.role == Role::Whole {
+            let leave = self.leave;
+            self.unless_silent(section, selector, leave);
+        }
         self.with_scratch(|e| e.report(section, selector))
     }
 
@@ -258,7 +272,10 @@ impl Emitter<'_> {
             if let Some(input) = &hook.returned {
                 self.capture(Position::Returned, input)?;
             }
+            let leave = self.leave;
+            self.unless_limited(section, selector, now, None, leave);
             self.send(section.number, selector, now, None)?;
+            self.count_of(selector, map::counter::POSTED);
         }
         let leave = self.leave;
         self.b.jump(leave, &[]);
@@ -289,6 +306,11 @@ impl Emitter<'_> {
             let at = call::BUFFERS + 8 * index as i16;
             self.b.slot_store(Size::U64, value, at, address);
         }
+        let digest = match rate_limit::any(&section.hook.selectors) {
+            true => self.digest(),
+            false => self.b.iconst(0),
+        };
+        self.b.slot_store(Size::U64, value, call::DIGEST, digest);
         let key = self.call_key(section, false)?;
         let calls = self.b.map(self.maps.calls);
         let value = self.b.slot_addr(value, 0);
@@ -360,6 +382,7 @@ impl Emitter<'_> {
         self.require(Cond::Ne, noted, 0, leave);
         let began = self.b.load(Size::U64, noted, call::TIME);
         let holding = self.b.load(Size::U64, noted, call::HOLDING);
+        let digest = self.b.load(Size::U64, noted, call::DIGEST);
         let buffers: Vec<Value> = (0..call::BUFFER_COUNT)
             .map(|index| self.b.load(Size::U64, noted, call::BUFFERS + 8 * index as i16))
             .collect();
@@ -367,19 +390,16 @@ impl Emitter<'_> {
         let calls = self.b.map(self.maps.calls);
         self.b.call(helper::MAP_DELETE_ELEM, &[calls, key]);
         // Something is sent in any case: the values, or the word that there are none.
-        self.with_scratch(|e| e.complete(section, began, holding, &buffers))
+        let call = Call { began, holding, digest, buffers };
+        self.with_scratch(|e| e.complete(section, &call))
     }
 
-    /// Completes a call that began then and for which these selectors' entry parts held.
-    fn complete(
-        &mut self,
-        section: &Section,
-        began: Value,
-        holding: Value,
-        buffers: &[Value],
-    ) -> Result<(), Error> {
+    /// Completes a call.
+    fn complete(&mut self, section: &Section, call: &Call) -> Result<(), Error> {
         let hook = section.hook.clone();
         let leave = self.leave;
+        let (began, holding) = (call.began, call.holding);
+        let forget = self.b.create_block();
         let post = self.b.create_block();
         let selector = self.b.append_param(post);
         for (index, filters) in hook.selectors.iter().enumerate() {
@@ -401,13 +421,12 @@ impl Emitter<'_> {
             let none = self.b.iconst(0);
             self.b.jump(post, &[none]);
         } else {
-            // The entry's half waits in user space: tell it to forget.
-            let now = self.now();
-            self.send(section.number, -1, now, Some(began))?;
-            self.b.jump(leave, &[]);
+            self.b.jump(forget, &[]);
         }
         self.b.switch_to(post);
-        let mut buffers = buffers.iter();
+        self.act(section, selector)?;
+        self.unless_silent(section, selector, forget);
+        let mut buffers = call.buffers.iter();
         for (index, input) in hook.args.iter().enumerate().filter(|(_, input)| input.return_copy) {
             if let Some(address) = buffers.next() {
                 self.returned_buffer = Some(*address);
@@ -419,10 +438,29 @@ impl Emitter<'_> {
             self.capture(Position::Returned, input)?;
         }
         let now = self.now();
+        self.unless_limited(section, selector, now, Some(call.digest), forget);
         self.send(section.number, selector, now, Some(began))?;
+        self.count_of(selector, map::counter::POSTED);
+        self.b.jump(leave, &[]);
+        // The entry's half waits in user space: tell it to forget.
+        self.b.switch_to(forget);
+        let now = self.now();
+        self.send(section.number, -1, now, Some(began))?;
         self.b.jump(leave, &[]);
         Ok(())
     }
+}
+
+/// What was noted of a call at its entry.
+struct Call {
+    /// When it began.
+    began: Value,
+    /// The selectors whose entry part held, bit n for selector n.
+    holding: Value,
+    /// Digest of the entry's record.
+    digest: Value,
+    /// Addresses to read now.
+    buffers: Vec<Value>,
 }
 
 /// Which value a filter is about; `None` for an expression over several.

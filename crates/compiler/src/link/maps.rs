@@ -4,6 +4,7 @@ use crate::Error;
 use crate::base::Base;
 use crate::emit::{map, scratch};
 use kernel::map::{Map, MapFlags, MapMemory, MapSpec, MapType};
+use std::sync::atomic::Ordering;
 
 /// The maps that all programs of policies share.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(crate) struct SharedMaps {
     cpu: Map,
     pub(crate) calls: Map,
     control: Map,
+    limits: Map,
     /// The control element, as memory.
     pub(crate) control_memory: MapMemory,
 }
@@ -59,12 +61,30 @@ impl SharedMaps {
                 flags: MapFlags::NO_PREALLOC,
                 ..MapSpec::default()
             })?,
+            limits: Map::create(&MapSpec {
+                name: map::LIMITS,
+                map_type: MapType::LRU_HASH,
+                key_size: map::limit::KEY_SIZE as u32,
+                value_size: map::limit::VALUE_SIZE as u32,
+                max_entries: map::limit::MAX,
+                ..MapSpec::default()
+            })?,
             control_memory: control.map_memory()?,
             control,
         })
     }
 
-    pub(crate) fn all(&self) -> [&Map; 6] {
-        [&self.states, &self.observation, &self.scratch, &self.cpu, &self.calls, &self.control]
+    pub(crate) fn all(&self) -> [&Map; 7] {
+        let Self { states, observation, scratch, cpu, calls, control, limits, .. } = self;
+        [states, observation, scratch, cpu, calls, control, limits]
+    }
+
+    /// Sets whether a policy's actions take effect; `number`: that of its mode.
+    pub(crate) fn set_mode(&self, number: u32, enforce: bool) {
+        let word = (map::control::MODES / 4 + number) as usize;
+        let mode = if enforce { map::mode::ENFORCE as u32 } else { map::mode::MONITOR };
+        if let Some(word) = self.control_memory.u32s().get(word) {
+            word.store(mode, Ordering::Release);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Where programs hang. Policies that hook the same place the same way share a program there.
 
 use crate::Error;
+use crate::act;
 use crate::emit::program::Shape;
 use crate::emit::section::Role;
 use crate::plan::{Attachment, HookPlan, Input};
@@ -90,7 +91,10 @@ fn lasts(hook: &HookPlan, function: &str) -> bool {
         ValueKind::Text | ValueKind::SocketAddress | ValueKind::UnixAddress => false,
         _ => held,
     };
-    hook.args.iter().chain(&hook.data).all(lasts) && !hook.args.iter().any(|arg| arg.return_copy)
+    let early = act::at_entry(&hook.selectors);
+    !early
+        && hook.args.iter().chain(&hook.data).all(lasts)
+        && !hook.args.iter().any(|arg| arg.return_copy)
 }
 
 impl Place {

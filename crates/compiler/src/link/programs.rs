@@ -10,10 +10,10 @@ use super::grace::Grace;
 use super::head::{Lead, nothing};
 use super::{Attached, Head, Place, SharedMaps, pack};
 use crate::base::Base;
+use crate::counters::Counters;
 use crate::emit::map::{call, control};
 use crate::emit::section::Section;
 use crate::follow::Followers;
-use crate::link::attached::Counters;
 use crate::{Error, Machine};
 use kernel::program::Program;
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,6 +222,11 @@ impl Programs {
         Ok(gone)
     }
 
+    /// Sets whether a policy's actions take effect, from the next match on; `number`: that of its mode.
+    pub(crate) fn set_mode(&self, number: u32, enforce: bool) {
+        self.shared.set_mode(number, enforce);
+    }
+
     /// Drops what was noted of calls for these sections, of which no program is left.
     pub(crate) fn drop_calls(&self, sections: &BTreeSet<u32>) -> Result<(), Error> {
         let calls = &self.shared.calls;
@@ -260,8 +265,8 @@ impl Programs {
                 let own = std::ptr::eq(attached, occupied.head.own());
                 let whole =
                     std::mem::take(&mut head) + if own { 0 } else { attached.memory_bytes()? };
-                let mine = attached.sections.iter().filter(|number| is_mine(**number)).count();
-                sum += whole * mine as u64 / attached.sections.len() as u64;
+                let mine = attached.numbers().filter(|number| is_mine(*number)).count();
+                sum += whole * mine as u64 / attached.numbers().len() as u64;
             }
         }
         Ok(sum)

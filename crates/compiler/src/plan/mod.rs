@@ -228,6 +228,12 @@ impl HookPlan {
 }
 
 impl Attachment {
+    /// Whether the result of a program there decides about the call.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        matches!(self, Self::Lsm { .. })
+    }
+
     /// Whether it is a system call by 32-bit callers, whose arguments are in other registers.
     pub fn is_compat(&self) -> bool {
         match self {
