@@ -24,6 +24,7 @@ use agent::source::{Inspect, Source};
 use api::tetragon::get_events_response::Event;
 use api::tetragon::{DumpProcessCacheReqArgs, ProcessExec, ProcessInternal};
 use policy::PolicyKey;
+use policy::checked::Mode;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Names the child's directory.
@@ -100,6 +101,10 @@ impl Loader for Nothing {
 
     fn remove(&mut self, _: &PolicyKey) -> Result<(), LoadError> {
         Ok(())
+    }
+
+    fn set_mode(&mut self, _: &PolicyKey, _: Mode) -> Result<bool, LoadError> {
+        Ok(false)
     }
 
     fn measures(&mut self) -> HashMap<PolicyKey, Measures> {

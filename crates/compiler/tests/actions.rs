@@ -144,8 +144,7 @@ fn equal_events_within_the_interval_are_sent_once() {
         );
         // Lengths of all remainders by 8: what stands behind a text's end makes no difference.
         let names = ["fd", "net", "task", "fdinfo", "map_files", "cwd/././"];
-        let script: String =
-            names.iter().map(|name| format!("(cd /proc/self/{name}); ")).collect();
+        let script: String = names.iter().map(|name| format!("(cd /proc/self/{name}); ")).collect();
         let twice = format!("{script}{script}true");
         for (scope, expected) in [("process", 2 * names.len()), ("global", names.len())] {
             harness.load(&policy("acts", "kprobes", &hook.replace("SCOPE", scope)));

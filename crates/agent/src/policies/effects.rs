@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use policy::checked::{Action, Scope};
-use policy::{CheckedPolicy, Mark, Problem};
+use policy::checked::{Action, Hook, Scope, Selector, Target};
+use policy::{CheckedPolicy, Mark, Policy, Problem};
 
 /// What of the policy would be ignored though it restricts where the policy applies.
 pub fn refused(policy: &CheckedPolicy) -> Vec<Problem> {
@@ -48,31 +48,42 @@ pub fn not_judged(policy: &CheckedPolicy) -> Vec<&'static str> {
 
 /// What of the policy is not carried out, in words that follow "asks for".
 pub fn not_carried_out(policy: &CheckedPolicy) -> BTreeSet<&'static str> {
-    let selectors = policy.hooks.iter().flat_map(|hook| &hook.selectors);
-    let mut found: BTreeSet<&'static str> = selectors
-        .flat_map(|selector| selector.actions.iter().chain(&selector.return_actions))
-        .flat_map(|action| of_action(&action.value))
-        .collect();
+    let mut found: BTreeSet<&'static str> =
+        actions(policy).flat_map(|(hook, action)| of_action(hook, action)).collect();
     if policy.hooks.iter().any(|hook| hook.return_action.is_some()) {
         found.insert("returnArgAction");
     }
     found
 }
 
-fn of_action(action: &Action) -> Vec<&'static str> {
+/// Whether something of the policy interferes, so that its mode makes a difference.
+pub fn enforces(policy: &Policy) -> bool {
+    actions(policy)
+        .any(|(hook, action)| action.is_enforcing() && of_action(hook, action).is_empty())
+}
+
+fn actions(policy: &Policy) -> impl Iterator<Item = (&Hook, &Action)> {
+    fn of(selector: &Selector) -> impl Iterator<Item = &Action> {
+        selector.actions.iter().chain(&selector.return_actions).map(|action| &action.value)
+    }
+    policy
+        .hooks
+        .iter()
+        .flat_map(|hook| hook.selectors.iter().flat_map(of).map(move |action| (hook, action)))
+}
+
+fn of_action(hook: &Hook, action: &Action) -> Vec<&'static str> {
     let one = match action {
-        Action::NoPost => return Vec::new(),
+        Action::NoPost | Action::Sigkill | Action::Signal(_) => return Vec::new(),
+        Action::Override(_) if matches!(hook.target, Target::Lsm(_)) => return Vec::new(),
         Action::Post(post) => {
             let parts = [
-                (post.rate_limit.is_some(), "rateLimit"),
                 (post.kernel_stack, "kernelStackTrace"),
                 (post.user_stack, "userStackTrace"),
                 (post.ima_hash, "imaHash"),
             ];
             return parts.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect();
         }
-        Action::Sigkill => "Sigkill",
-        Action::Signal(_) => "Signal",
         Action::Override(_) | Action::SetRegisters(_) => "Override",
         Action::GetUrl(_) => "GetUrl",
         Action::DnsLookup(_) => "DnsLookup",
@@ -105,7 +116,18 @@ mod tests {
                 {"matchActions": [{"action": "NoPost"}]}]}]}"#,
         );
         let found: Vec<_> = not_carried_out(&policy).into_iter().collect();
-        assert_eq!(found, ["Override", "Sigkill", "kernelStackTrace", "rateLimit"]);
+        assert_eq!(found, ["Override", "kernelStackTrace"]);
+        assert!(enforces(&policy));
+        let lsm = read(
+            r#"{"lsmhooks": [{"hook": "file_open", "selectors": [
+                {"matchActions": [{"action": "Override", "argError": -1}]}]}]}"#,
+        );
+        assert!(not_carried_out(&lsm).is_empty() && enforces(&lsm));
+        let call = read(
+            r#"{"kprobes": [{"call": "sys_mount", "selectors": [
+                {"matchActions": [{"action": "Override", "argError": -1}]}]}]}"#,
+        );
+        assert!(!enforces(&call));
         assert!(refused(&policy).is_empty());
         assert!(not_carried_out(&read("{kprobes: [{call: sys_mount}]}")).is_empty());
     }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use compiler::counters::Done;
+use policy::checked::Mode;
 use policy::{CheckedPolicy, Policy, PolicyKey, Problem, Problems};
 
 /// Puts policies in force and takes them out of it.
@@ -17,6 +19,12 @@ pub trait Loader: Send {
     /// # Errors
     /// It stays in force.
     fn remove(&mut self, key: &PolicyKey) -> Result<(), LoadError>;
+
+    /// Changes the mode of a policy in force. False: there is none of that key.
+    ///
+    /// # Errors
+    /// It has no enforcing actions.
+    fn set_mode(&mut self, key: &PolicyKey, mode: Mode) -> Result<bool, LoadError>;
 
     /// What is measured of each policy in force.
     fn measures(&mut self) -> HashMap<PolicyKey, Measures>;
@@ -55,8 +63,10 @@ pub enum LoadError {
 /// What is measured of a policy in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measures {
-    /// Events sent.
-    pub posted: u64,
+    /// What was done about matches.
+    pub done: Done,
+    /// The mode.
+    pub mode: Option<Mode>,
     /// Events that the full ring did not take.
     pub lost: u64,
     /// Events for which the kernel side had no memory.

@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn measures(name: &str, lost: u64, no_memory: u64) -> HashMap<PolicyKey, Measures> {
-        let measures = Measures { posted: 9, lost, no_memory, memory: 0 };
+        let measures = Measures { lost, no_memory, ..Measures::default() };
         HashMap::from([(key(name), measures)])
     }
 

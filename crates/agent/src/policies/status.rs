@@ -6,7 +6,7 @@ use policy::{Policy, PolicyKey};
 use wire::{HookState, TracingPolicyMode, TracingPolicyState};
 
 use super::loader::sensors;
-use super::{Measures, hooks};
+use super::{Measures, effects, hooks};
 
 /// What became of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,14 @@ impl Shown<'_> {
             State::Unloading => (TracingPolicyState::TpStateUnloading, ""),
             State::Error(error) => (TracingPolicyState::TpStateError, error.as_str()),
         };
+        let done = &self.measures.done;
         let counters = wire::TracingPolicyActionCounters {
-            post: self.measures.posted,
+            post: done.posted,
+            signal: done.signal,
+            monitor_signal: done.monitor_signal,
+            r#override: done.overridden,
+            monitor_override: done.monitor_overridden,
+            nopost: done.silent,
             ..wire::TracingPolicyActionCounters::default()
         };
         // Deprecated, but clients read it.
@@ -65,7 +71,7 @@ impl Shown<'_> {
             error: error.to_owned(),
             state: state.into(),
             kernel_memory_bytes: self.measures.memory,
-            mode: mode(self.policy).into(),
+            mode: mode(self.policy, self.measures.mode).into(),
             stats: Some(wire::TracingPolicyStats {
                 action_counters: Some(counters),
                 ..wire::TracingPolicyStats::default()
@@ -75,9 +81,10 @@ impl Shown<'_> {
     }
 }
 
-/// The mode in force: nothing is enforced in this version, whatever the policy asks for.
-fn mode(policy: &Policy) -> TracingPolicyMode {
-    match policy.mode() {
+/// The mode in force. A policy of whose enforcing actions none can be carried out monitors.
+fn mode(policy: &Policy, now: Option<Mode>) -> TracingPolicyMode {
+    match now.unwrap_or_else(|| policy.mode()) {
+        Mode::Enforce if effects::enforces(policy) => TracingPolicyMode::TpModeEnforce,
         Mode::Enforce | Mode::Monitor => TracingPolicyMode::TpModeMonitor,
         Mode::MonitorOnly => TracingPolicyMode::TpModeMonitorOnly,
     }

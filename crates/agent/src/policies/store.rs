@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::tetragon::TracingPolicyStatus;
+use policy::checked::Mode;
 use policy::{CheckedPolicy, PolicyKey, Problems};
 
 use super::loader::{Added, LoadError, Loader, Measures, Named};
@@ -242,6 +243,25 @@ impl Store {
                 }
                 Err(DeleteError::Load(error))
             }
+        }
+    }
+
+    /// Changes the mode of a policy in force, for all its hooks at one instant.
+    ///
+    /// # Errors
+    /// There is no such policy in force, or it has no enforcing actions.
+    pub fn set_mode(&self, key: &PolicyKey, mode: Mode) -> Result<(), DeleteError> {
+        let missing =
+            || DeleteError::Missing { key: key.clone(), hint: self.entries().elsewhere(key) };
+        if !self.entries().list.contains_key(key) {
+            return Err(missing());
+        }
+        match contained(|| self.loader().set_mode(key, mode)).map_err(DeleteError::Load)? {
+            true => {
+                tracing::info!(policy = shown(key), domain = key.domain, ?mode, "the mode was set");
+                Ok(())
+            }
+            false => Err(missing()),
         }
     }
 

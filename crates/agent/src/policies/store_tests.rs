@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 
 use api::tetragon::{TracingPolicyMode, TracingPolicyState as State};
+use compiler::counters::Done;
+use policy::checked::Mode;
 use policy::{CheckedPolicy, Mark, PolicyKey, Problem, Problems};
 
 use super::files::{self, Outcome};
@@ -69,8 +71,16 @@ impl Loader for Fake {
         Ok(())
     }
 
+    fn set_mode(&mut self, key: &PolicyKey, _: Mode) -> Result<bool, LoadError> {
+        Ok(self.0.lock().unwrap().loaded.contains(key))
+    }
+
     fn measures(&mut self) -> HashMap<PolicyKey, Measures> {
-        let measures = Measures { posted: 7, memory: 4096, ..Measures::default() };
+        let measures = Measures {
+            done: Done { posted: 7, ..Done::default() },
+            memory: 4096,
+            ..Measures::default()
+        };
         self.0.lock().unwrap().loaded.iter().map(|key| (key.clone(), measures)).collect()
     }
 

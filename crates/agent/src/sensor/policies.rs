@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use compiler::base::Base;
 use compiler::policies::{self, Policies};
 use compiler::{Decoder, Machine};
-use policy::checked::Hook;
+use policy::checked::{Hook, Mode};
 use policy::{CheckedPolicy, PolicyKey};
 
 use super::plan;
@@ -148,7 +148,8 @@ impl InForce {
         let counters = self.policies.all_counters()?.into_iter();
         let measures = counters.map(|(key, counters)| {
             let measures = Measures {
-                posted: counters.posted,
+                done: counters.total(),
+                mode: self.policies.mode(&key),
                 lost: counters.lost,
                 no_memory: counters.no_scratch + counters.no_call,
                 memory: 0,
@@ -208,6 +209,13 @@ impl Loader for KernelLoader {
         let removed = in_force.policies.remove(key);
         in_force.note_idle();
         removed.map(|_| ()).map_err(|error| LoadError::Failed(error.to_string()))
+    }
+
+    fn set_mode(&mut self, key: &PolicyKey, mode: Mode) -> Result<bool, LoadError> {
+        let mut state = self.0.lock();
+        let Some(in_force) = &mut state.in_force else { return Ok(false) };
+        let set = in_force.policies.set_mode(key, mode);
+        set.map_err(|error| LoadError::Failed(error.to_string()))
     }
 
     fn measures(&mut self) -> HashMap<PolicyKey, Measures> {

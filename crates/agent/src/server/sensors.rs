@@ -156,11 +156,10 @@ impl FineGuidanceSensors for Sensors {
 
     async fn configure_tracing_policy(
         &self,
-        _: Request<pb::ConfigureTracingPolicyRequest>,
+        request: Request<pb::ConfigureTracingPolicyRequest>,
     ) -> Answer<pb::ConfigureTracingPolicyResponse> {
-        let missing = "ConfigureTracingPolicy: policies cannot be switched by this version; \
-                       delete and add them";
-        Err(Status::unimplemented(missing))
+        let (store, request) = (Arc::clone(&self.policies), request.into_inner());
+        blocking(move || policies::configure(&store, request)).await?.map(Response::new)
     }
 
     async fn list_domains(

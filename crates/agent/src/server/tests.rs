@@ -12,7 +12,8 @@ use api::tetragon::{
     DumpProcessCacheReqArgs, EventType, Filter, GetDebugRequest, GetEventLogParamsRequest,
     GetEventsRequest, GetEventsResponse, GetHealthStatusRequest, GetInfoRequest, GetVersionRequest,
     ListDomainsRequest, ListSensorsRequest, ListTracingPoliciesRequest, Process, ProcessExec,
-    ProcessExit, ProcessInternal, SetEventLogParamsRequest, TracingPolicyState, get_debug_response,
+    ProcessExit, ProcessInternal, SetEventLogParamsRequest, TracingPolicyMode, TracingPolicyState,
+    get_debug_response,
 };
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -252,6 +253,13 @@ async fn what_is_not_there_is_said() {
     let error = client.list_sensors(ListSensorsRequest {}).await.unwrap_err();
     assert_eq!(error.message(), "ListSensors is deprecated");
     let configure = ConfigureTracingPolicyRequest::default();
+    let error = client.configure_tracing_policy(configure).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    let mode = Some(TracingPolicyMode::TpModeMonitor.into());
+    let configure = ConfigureTracingPolicyRequest { mode, ..Default::default() };
+    let error = client.configure_tracing_policy(configure).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    let configure = ConfigureTracingPolicyRequest { enable: Some(true), ..Default::default() };
     let error = client.configure_tracing_policy(configure).await.unwrap_err();
     assert_eq!(error.code(), Code::Unimplemented);
     assert!(error.message().starts_with("ConfigureTracingPolicy: "), "{error}");

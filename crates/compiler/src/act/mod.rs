@@ -21,11 +21,7 @@ use ebpf::{AtomicOp, Block, Cond, Operand, Size, Value};
 use policy::checked::{Action, Placed, Selector};
 
 /// What is done about a match, apart from the event.
-pub(crate) fn actions<'s>(
-    selector: &'s Selector,
-    role: Role,
-    returns: bool,
-) -> Vec<&'s Placed<Action>> {
+pub(crate) fn actions(selector: &Selector, role: Role, returns: bool) -> Vec<&Placed<Action>> {
     let entry = selector.actions.iter().filter(|_| role != Role::Return);
     let end = role == Role::Return || role == Role::Whole && returns;
     entry.chain(selector.return_actions.iter().filter(|_| end)).collect()

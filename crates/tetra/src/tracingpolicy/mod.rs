@@ -7,8 +7,8 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use api::tetragon::{
-    AddTracingPolicyRequest, DeleteTracingPolicyRequest, ListDomainsRequest,
-    ListTracingPoliciesRequest,
+    AddTracingPolicyRequest, ConfigureTracingPolicyRequest, DeleteTracingPolicyRequest,
+    ListDomainsRequest, ListTracingPoliciesRequest, TracingPolicyMode,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use policy::checked::Mode;
@@ -52,6 +52,13 @@ pub(crate) enum Policy {
         /// Form of the output
         #[arg(short, long, value_enum, default_value_t = Form::Text)]
         output: Form,
+    },
+    /// Change the mode of a policy that the agent has
+    SetMode {
+        #[command(flatten)]
+        policy: Named,
+        /// The mode
+        mode: Chosen,
     },
     /// Print a policy with another mode
     Modify {
@@ -135,6 +142,7 @@ pub(crate) async fn run(
                 Form::Json => serde_json::to_string(&answer)? + "\n",
             })
         }
+        Policy::SetMode { policy, mode } => configure(&server()?, policy, *mode).await,
         Policy::Modify { file, mode } => set_mode(file, *mode),
         Policy::Compile(flags) => compile::run(flags),
     }
@@ -175,6 +183,36 @@ async fn delete(server: &Server, named: &Named) -> Result<String, Error> {
     };
     match server.call(call).await {
         Ok(_) => Ok(format!("tracing policy \"{}\" deleted\n", named.name)),
+        Err(Error::Refused { code: Code::NotFound, message, .. }) => Err(Error::Policy(format!(
+            "{message}\n`tetra tracingpolicy list` prints all; --domain and --namespace choose"
+        ))),
+        Err(error) => Err(error),
+    }
+}
+
+async fn configure(server: &Server, named: &Named, mode: Chosen) -> Result<String, Error> {
+    let wanted = match mode {
+        Chosen::Enforce => TracingPolicyMode::TpModeEnforce,
+        Chosen::Monitor => TracingPolicyMode::TpModeMonitor,
+    };
+    let request = ConfigureTracingPolicyRequest {
+        name: named.name.clone(),
+        namespace: named.namespace.clone(),
+        domain: named.domain.clone(),
+        mode: Some(wanted.into()),
+        enable: None,
+    };
+    let call = async |client: &mut crate::server::Client| {
+        client.configure_tracing_policy(request.clone()).await
+    };
+    match server.call(call).await {
+        Ok(_) => {
+            let mode = match mode {
+                Chosen::Enforce => "enforce",
+                Chosen::Monitor => "monitor",
+            };
+            Ok(format!("tracing policy \"{}\" set to mode \"{mode}\"\n", named.name))
+        }
         Err(Error::Refused { code: Code::NotFound, message, .. }) => Err(Error::Policy(format!(
             "{message}\n`tetra tracingpolicy list` prints all; --domain and --namespace choose"
         ))),
