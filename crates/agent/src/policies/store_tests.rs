@@ -147,14 +147,22 @@ fn a_policy_whose_function_does_not_exist_is_partly_in_force() {
 }
 
 #[test]
-fn enforcing_policies_only_observe() {
+fn a_policy_enforces_when_something_of_it_can_be_enforced() {
     let (store, _) = store();
-    let text = text("p").replace(
-        "call: sys_mount",
-        "call: sys_mount, selectors: [{matchActions: [{action: Sigkill}]}]",
-    );
-    store.add("grpc", "p.yaml", &text).unwrap();
-    assert_eq!(store.list(None)[0].mode(), TracingPolicyMode::TpModeMonitor);
+    for (name, action, mode) in [
+        ("kills", "Sigkill", TracingPolicyMode::TpModeEnforce),
+        ("denies", "Override, argError: -1", TracingPolicyMode::TpModeMonitor),
+    ] {
+        let hook =
+            format!("call: sys_mount, selectors: [{{matchActions: [{{action: {action}}}]}}]");
+        store.add("grpc", "p.yaml", &text(name).replace("call: sys_mount", &hook)).unwrap();
+        let listed = store.list(None);
+        let status = listed.iter().find(|status| status.name == name).unwrap();
+        assert_eq!(status.mode(), mode, "{name}");
+    }
+    store.set_mode(&key("grpc", "kills"), Mode::Monitor).unwrap();
+    let missing = store.set_mode(&key("grpc", "none"), Mode::Monitor).unwrap_err();
+    assert!(missing.to_string().contains("no policy"), "{missing}");
 }
 
 #[test]
