@@ -31,6 +31,8 @@ pub(crate) const PROBE_READ_KERNEL_STR: u32 = 115;
 pub(crate) const SEQ_WRITE: u32 = 127;
 /// `bpf_ringbuf_output(ring, data, size, flags)`
 pub(crate) const RINGBUF_OUTPUT: u32 = 130;
+/// `bpf_copy_from_user(to, size, from)`, in programs that may sleep
+pub(crate) const COPY_FROM_USER: u32 = 148;
 /// `bpf_task_storage_get(map, task, value, flags)`
 pub(crate) const TASK_STORAGE_GET: u32 = 156;
 /// `bpf_get_current_task_btf()`, since 5.11

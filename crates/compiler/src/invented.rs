@@ -21,6 +21,9 @@ pub(crate) const ALL: &[Feature] = &[
     Feature::Lsm,
     Feature::TpBtf,
     Feature::Tracepoint,
+    Feature::Uprobe,
+    Feature::UprobeMulti,
+    Feature::UprobeRefCounter,
 ];
 
 struct Types {

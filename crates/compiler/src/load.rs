@@ -32,6 +32,7 @@ pub(crate) fn program(
         name,
         program_type: kind.program_type(),
         attach_type: kind.attach_type(),
+        flags: kind.flags(),
         target: target.map_or(Target::None, Target::Kernel),
         instructions: &program.bytes(),
         btf: Some(ProgramBtf {

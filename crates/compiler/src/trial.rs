@@ -161,6 +161,7 @@ fn untyped(hook: &HookPlan) -> Result<HookPlan, Error> {
                 }
                 Source::Argument { pointee, .. } | Source::Returned { pointee } => *pointee = None,
                 Source::CurrentTask => {}
+                Source::Operand(_) => return Err(refuse("a made-up call is no static probe")),
                 Source::Register { .. } => return Err(refuse("a made-up call has no registers")),
                 Source::Field { .. } => return Err(refuse("a made-up call has no record")),
             }

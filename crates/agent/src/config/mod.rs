@@ -106,6 +106,10 @@ pub struct AncestorsOfHits {
     pub tracepoint: bool,
     /// `process_lsm`.
     pub lsm: bool,
+    /// `process_uprobe`.
+    pub uprobe: bool,
+    /// `process_usdt`.
+    pub usdt: bool,
 }
 
 /// Where user names come from.

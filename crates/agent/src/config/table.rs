@@ -529,24 +529,23 @@ pub fn find(name: &str) -> Option<&'static Flag> {
 }
 
 fn ancestors(config: &mut Config, classes: Vec<String>) -> Checked {
-    const NOW: [&str; 4] = ["base", "kprobe", "tracepoint", "lsm"];
-    const LATER: [&str; 2] = ["uprobe", "usdt"];
-    let known = |class: &&String| NOW.contains(&class.as_str()) || LATER.contains(&class.as_str());
-    if let Some(class) = classes.iter().find(|class| !known(class)) {
+    const KNOWN: [&str; 6] = ["base", "kprobe", "tracepoint", "uprobe", "lsm", "usdt"];
+    if let Some(class) = classes.iter().find(|class| !KNOWN.contains(&class.as_str())) {
         let wanted = "base, kprobe, tracepoint, uprobe, lsm or usdt is wanted";
         return Err(Wrong(format!("has {class:?}; {wanted}")));
     }
     let has = |name: &str| classes.iter().any(|class| class == name);
     config.process.enable_ancestors = has("base");
-    config.process.ancestors_of_hits =
-        AncestorsOfHits { kprobe: has("kprobe"), tracepoint: has("tracepoint"), lsm: has("lsm") };
+    config.process.ancestors_of_hits = AncestorsOfHits {
+        kprobe: has("kprobe"),
+        tracepoint: has("tracepoint"),
+        lsm: has("lsm"),
+        uprobe: has("uprobe"),
+        usdt: has("usdt"),
+    };
     if !config.process.enable_ancestors && !classes.is_empty() {
         let reason = "does nothing without base: no event carries ancestors";
         return Err(Replaced(reason.to_owned()));
-    }
-    let later: Vec<&str> = LATER.into_iter().filter(|name| has(name)).collect();
-    if !later.is_empty() {
-        return Err(Replaced(format!("has {}, which this version does not emit", later.join(","))));
     }
     OK
 }

@@ -18,6 +18,10 @@ pub enum Hit {
     Tracepoint(Box<wire::ProcessTracepoint>),
     /// Of an LSM hook.
     Lsm(Box<wire::ProcessLsm>),
+    /// Of a function of a program.
+    Uprobe(Box<wire::ProcessUprobe>),
+    /// Of a static probe of a program.
+    Usdt(Box<wire::ProcessUsdt>),
 }
 
 /// What the policy asked to be told. `host` is what credentials are compared with.
@@ -70,6 +74,36 @@ pub fn event(observation: Observation, host: &HostNamespaces) -> Hit {
             tags,
             ..wire::ProcessLsm::default()
         })),
+        EventKind::Uprobe { path, symbol, offset, counter } => {
+            let unlabelled = Arguments { host, labels: false };
+            let result = hook.returned.as_ref().zip(returned);
+            let result = result.map(|(input, value)| unlabelled.one(input, value));
+            Hit::Uprobe(Box::new(wire::ProcessUprobe {
+                path: path.clone(),
+                symbol: symbol.clone(),
+                offset: *offset,
+                ref_ctr_offset: *counter,
+                // These events have no field for what is returned.
+                args: args.into_iter().chain(result).collect(),
+                data: arguments.list(&hook.data, data),
+                action: action as i32,
+                policy_name,
+                message,
+                tags,
+                ..wire::ProcessUprobe::default()
+            }))
+        }
+        EventKind::Usdt { path, provider, name } => Hit::Usdt(Box::new(wire::ProcessUsdt {
+            path: path.clone(),
+            provider: provider.clone(),
+            name: name.clone(),
+            args,
+            action: action as i32,
+            policy_name,
+            message,
+            tags,
+            ..wire::ProcessUsdt::default()
+        })),
     }
 }
 
@@ -95,6 +129,12 @@ impl Hit {
             Self::Lsm(event) => {
                 Event::ProcessLsm(wire::ProcessLsm { process, parent, ancestors, ..*event })
             }
+            Self::Uprobe(event) => {
+                Event::ProcessUprobe(wire::ProcessUprobe { process, parent, ancestors, ..*event })
+            }
+            Self::Usdt(event) => {
+                Event::ProcessUsdt(wire::ProcessUsdt { process, parent, ancestors, ..*event })
+            }
         }
     }
 
@@ -105,6 +145,8 @@ impl Hit {
             Self::Kprobe(event) => event.encoded_len(),
             Self::Tracepoint(event) => event.encoded_len(),
             Self::Lsm(event) => event.encoded_len(),
+            Self::Uprobe(event) => event.encoded_len(),
+            Self::Usdt(event) => event.encoded_len(),
         }
     }
 }
@@ -176,6 +218,52 @@ mod tests {
         );
         assert_eq!(event.args[0].label, "what");
         assert_eq!((event.message.as_str(), event.tags.len()), ("a mount", 2));
+    }
+
+    #[test]
+    fn function_of_a_program_with_what_it_returned() {
+        let kind = EventKind::Uprobe {
+            path: "/usr/bin/bash".into(),
+            symbol: "readline".into(),
+            offset: 0,
+            counter: 0x40,
+        };
+        let Hit::Uprobe(event) = of(kind, "") else { panic!() };
+        let expected = wire::ProcessUprobe {
+            path: "/usr/bin/bash".into(),
+            symbol: "readline".into(),
+            ref_ctr_offset: 0x40,
+            args: vec![
+                argument("what", Arg::StringArg("/dev/sda".into())),
+                argument("", Arg::IntArg(-3)),
+                argument("", Arg::IntArg(-1)),
+            ],
+            data: vec![argument("extra", Arg::SizeArg(9))],
+            action: KprobeAction::Post.into(),
+            policy_name: "mounts".into(),
+            message: "a mount".into(),
+            tags: vec!["one".into(), "two".into()],
+            ..wire::ProcessUprobe::default()
+        };
+        assert_eq!(*event, expected);
+    }
+
+    #[test]
+    fn static_probe_of_a_program() {
+        let kind = EventKind::Usdt {
+            path: "/usr/bin/app".into(),
+            provider: "app".into(),
+            name: "start".into(),
+        };
+        let Hit::Usdt(event) = of(kind, r#"{"matchActions": [{"action": "Sigkill"}]}"#) else {
+            panic!()
+        };
+        assert_eq!(
+            (event.path.as_str(), event.provider.as_str(), event.name.as_str()),
+            ("/usr/bin/app", "app", "start")
+        );
+        assert_eq!((event.args.len(), event.args[0].label.as_str()), (2, "what"));
+        assert_eq!(event.action(), KprobeAction::Sigkill);
     }
 
     #[test]

@@ -208,6 +208,8 @@ impl Pipeline {
                     Hit::Kprobe(_) => of.kprobe,
                     Hit::Tracepoint(_) => of.tracepoint,
                     Hit::Lsm(_) => of.lsm,
+                    Hit::Uprobe(_) => of.uprobe,
+                    Hit::Usdt(_) => of.usdt,
                 },
             }
     }

@@ -20,6 +20,11 @@ pub(crate) enum Context {
         /// The program's context, a `struct pt_regs`.
         context: Value,
     },
+    /// The registers of a program at a function's entry or return, or at another instruction: uprobes.
+    Program {
+        /// The program's context, a `struct pt_regs`.
+        context: Value,
+    },
     /// The registers with which user space entered a system call.
     Syscall {
         /// `struct pt_regs` of the caller.
@@ -80,7 +85,8 @@ impl Emitter<'_> {
     pub(crate) fn argument(&mut self, index: u32) -> Result<Value, Error> {
         Ok(match self.context {
             Context::Words { context, .. } => self.b.load(Size::U64, context, 8 * index as i16),
-            Context::Function { context } => {
+            // Functions of programs follow the same convention, as far as it is in registers.
+            Context::Function { context } | Context::Program { context } => {
                 let name = register::FUNCTION.get(index as usize).copied().unwrap_or_default();
                 self.register(Base::Typed(context), name)?
             }
@@ -99,7 +105,7 @@ impl Emitter<'_> {
             Context::Words { context, returned } => {
                 self.b.load(Size::U64, context, 8 * returned.unwrap_or_default() as i16)
             }
-            Context::Function { context } => {
+            Context::Function { context } | Context::Program { context } => {
                 self.register(Base::Typed(context), register::RESULT)?
             }
             Context::Syscall { returned: Some(value), .. } => value,

@@ -32,6 +32,8 @@ pub(crate) struct Emitter<'k> {
     pub(crate) context: Context,
     /// Whether arguments are those of a system call by a 32-bit caller.
     pub(crate) compat: bool,
+    /// Whether reads of the process's memory may wait for it.
+    pub(crate) waits: bool,
     /// The program's context itself.
     pub(crate) raw_context: Value,
     /// Number of the section's first counters in its program.

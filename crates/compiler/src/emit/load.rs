@@ -10,7 +10,7 @@ use crate::helper;
 use crate::observed::Fault;
 use crate::plan::{Input, Length, Source};
 use crate::read::Base;
-use ebpf::{Block, Cond, Size, Value};
+use ebpf::{Block, Cond, Size, Slot, Value};
 use kernel::btf::Hop;
 use kernel::tracefs::Location;
 
@@ -50,13 +50,22 @@ pub(crate) fn fault(code: u16) -> Option<Fault> {
 }
 
 /// The access that reads a number of so many bytes.
-fn access(bytes: u32) -> Size {
+pub(super) fn access(bytes: u32) -> Size {
     match bytes {
         1 => Size::U8,
         2 => Size::U16,
         4 => Size::U32,
         _ => Size::U64,
     }
+}
+
+/// What reads a number in memory of which nothing is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Memory of the kernel.
+    Kernel,
+    /// Memory of the process.
+    User,
 }
 
 impl Emitter<'_> {
@@ -88,12 +97,22 @@ impl Emitter<'_> {
 
     /// Reads an input. Goes to `fault`, which takes a [`status`], where a pointer on the way is bad.
     pub(crate) fn load(&mut self, input: &Input, fault: Block) -> Result<Loaded, Error> {
-        let start = self.source(&input.source)?;
-        self.follow(start, &input.hops, fault)
+        let start = self.source(&input.source, Some(fault))?;
+        let reading = match (self.context, &input.source) {
+            (Context::Program { .. }, Source::CurrentTask) => Reading::Kernel,
+            (Context::Program { .. }, _) => Reading::User,
+            _ => Reading::Kernel,
+        };
+        self.follow(start, &input.hops, reading, fault)
     }
 
-    /// The value of a source.
-    pub(crate) fn source(&mut self, source: &Source) -> Result<Loaded, Error> {
+    /// The value of a source. Goes to `fault`, which takes a [`status`], where it is in memory that
+    /// cannot be read; without `fault` it is 0 then.
+    pub(crate) fn source(
+        &mut self,
+        source: &Source,
+        fault: Option<Block>,
+    ) -> Result<Loaded, Error> {
         Ok(match source {
             Source::Argument { index, pointee } => {
                 let value = self.argument(*index)?;
@@ -104,7 +123,9 @@ impl Emitter<'_> {
             Source::Register { offset, size } => {
                 let size = access(*size);
                 let value = match self.context {
-                    Context::Function { context } => self.b.load(size, context, *offset as i16),
+                    Context::Function { context } | Context::Program { context } => {
+                        self.b.load(size, context, *offset as i16)
+                    }
                     Context::Syscall { registers, .. } => {
                         let (Base::Typed(at) | Base::Address(at)) = registers;
                         self.read.probe(&mut self.b, at, *offset, size)
@@ -112,6 +133,9 @@ impl Emitter<'_> {
                     Context::Words { .. } | Context::Record { .. } => self.b.iconst(0),
                 };
                 Loaded { value, typed: false }
+            }
+            Source::Operand(operand) => {
+                Loaded { value: self.operand(operand, fault), typed: false }
             }
             Source::Field { offset, size, signed, location, array, .. } => Loaded {
                 value: self.field(*offset, *size, *signed, *location, *array),
@@ -122,7 +146,7 @@ impl Emitter<'_> {
 
     /// The length that a source names, zero-extended.
     pub(crate) fn length_of(&mut self, length: &Length) -> Result<Value, Error> {
-        let value = self.source(&length.source)?.value;
+        let value = self.source(&length.source, None)?.value;
         Ok(self.b.zext(value, access(length.size)))
     }
 
@@ -183,6 +207,7 @@ impl Emitter<'_> {
         &mut self,
         start: Loaded,
         hops: &[Hop],
+        reading: Reading,
         fault: Block,
     ) -> Result<Loaded, Error> {
         let mut at = start;
@@ -190,7 +215,7 @@ impl Emitter<'_> {
             let last = depth + 1 == hops.len();
             let code = status::RESOLVE + depth as u16;
             self.fault_if(Cond::Eq, at.value, 0, fault, code);
-            let composite = last && hop.pointee.is_none() && self.is_object(hop);
+            let composite = last && hop.pointee.is_none() && hop.in_place;
             if composite {
                 // A typed pointer into the middle of an object has no type of its own.
                 at = Loaded { value: self.b.add(at.value, hop.offset as i32), typed: false };
@@ -201,7 +226,7 @@ impl Emitter<'_> {
             let value = if plain {
                 self.b.load(size, at.value, hop.offset as i16)
             } else {
-                self.probe(at.value, hop.offset, size, fault, code)
+                self.peek(reading, at.value, hop.offset, size, fault, code)
             };
             let value = match hop.bits {
                 None => value,
@@ -218,14 +243,7 @@ impl Emitter<'_> {
         Ok(at)
     }
 
-    /// Whether what a hop leads to is a structure or an array, so that its address is the value.
-    fn is_object(&self, hop: &Hop) -> bool {
-        let btf = &self.machine.btf;
-        let peeled = btf.peel(hop.ty);
-        btf.is_composite(peeled) || btf.kind(peeled) == kernel::btf::Kind::Array
-    }
-
-    /// The number at `address + offset`; a fault where that cannot be read.
+    /// The number at `address + offset` in the kernel; a fault where that cannot be read.
     pub(crate) fn probe(
         &mut self,
         address: Value,
@@ -234,12 +252,54 @@ impl Emitter<'_> {
         fault: Block,
         code: u16,
     ) -> Value {
+        self.peek(Reading::Kernel, address, offset, size, fault, code)
+    }
+
+    /// The number at `address + offset`; a fault where that cannot be read.
+    pub(super) fn peek(
+        &mut self,
+        reading: Reading,
+        address: Value,
+        offset: u32,
+        size: Size,
+        fault: Block,
+        code: u16,
+    ) -> Value {
+        let (slot, failed) = self.read_slot(reading, address, offset, size);
+        self.fault_if(Cond::Ne, failed, 0, fault, code);
+        self.b.slot_load(size, slot, 0)
+    }
+
+    /// The number at `address + offset`; 0 where that cannot be read.
+    pub(super) fn peek_or_zero(
+        &mut self,
+        reading: Reading,
+        address: Value,
+        offset: u32,
+        size: Size,
+    ) -> Value {
+        // Where they fail, the helpers fill with zeros.
+        let (slot, _) = self.read_slot(reading, address, offset, size);
+        self.b.slot_load(size, slot, 0)
+    }
+
+    fn read_slot(
+        &mut self,
+        reading: Reading,
+        address: Value,
+        offset: u32,
+        size: Size,
+    ) -> (Slot, Value) {
         let slot = self.b.temporary(8, 8);
         let from = if offset == 0 { address } else { self.b.add(address, offset as i32) };
         let to = self.b.slot_addr(slot, 0);
         let bytes = self.b.iconst(size.bytes() as i64);
-        let failed = self.b.call(helper::PROBE_READ_KERNEL, &[to, bytes, from]);
-        self.fault_if(Cond::Ne, failed, 0, fault, code);
-        self.b.slot_load(size, slot, 0)
+        let helper = match reading {
+            Reading::Kernel => helper::PROBE_READ_KERNEL,
+            Reading::User if self.waits => helper::COPY_FROM_USER,
+            Reading::User => helper::PROBE_READ_USER,
+        };
+        let failed = self.b.call(helper, &[to, bytes, from]);
+        (slot, failed)
     }
 }

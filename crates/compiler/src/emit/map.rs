@@ -38,7 +38,9 @@ pub(crate) mod call {
     pub(crate) const FRAME: i16 = 0;
     /// Key: number of the entry's section (u32).
     pub(crate) const SECTION: i16 = 8;
-    /// Size of the key; the last four bytes are zero.
+    /// Key: the thread, where the address of the frame is one of the process's (u32); else 0.
+    pub(crate) const THREAD: i16 = 12;
+    /// Size of the key.
     pub(crate) const KEY_SIZE: i16 = 16;
     /// Value: when it began (u64).
     pub(crate) const TIME: i16 = 0;

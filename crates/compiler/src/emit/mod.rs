@@ -2,9 +2,11 @@
 //!
 //! - [`Emitter`]: one function of a program, with its maps and its record
 //! - [`context`]: where a hook finds its arguments
+//! - [`fault_in`]: bringing in memory of the process
 //! - [`fold`]: sections that differ in constants only, made one
 //! - [`lines`]: the policy's lines as source lines
 //! - [`load`]: from an input of the plan to a value
+//! - [`operand`]: arguments of static probes
 //! - [`scratch`]: memory for records and texts
 //! - [`parts`]: long buffers, in records of their own
 //! - [`record`]: the record under construction
@@ -14,10 +16,12 @@
 
 pub(crate) mod context;
 pub(crate) mod emitter;
+pub(crate) mod fault_in;
 pub(crate) mod fold;
 pub(crate) mod lines;
 pub(crate) mod load;
 pub(crate) mod map;
+mod operand;
 pub(crate) mod parts;
 pub(crate) mod program;
 pub(crate) mod record;

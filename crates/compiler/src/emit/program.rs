@@ -12,7 +12,7 @@ use crate::act::{self, rate_limit};
 use crate::flow::choose;
 use crate::follow::Needs;
 use crate::follow::scopes::{Restriction, Scopes};
-use crate::plan::Attachment;
+use crate::plan::{Attachment, Input};
 use crate::read::{Base, Reader};
 use crate::{Error, Machine, climb, helper, walk};
 use ebpf::{Cond, FuncId, FunctionBuilder, MapRef, Module, Size};
@@ -29,6 +29,8 @@ pub(crate) enum Shape {
     },
     /// Registers of a function.
     Function,
+    /// Registers of a program in user space.
+    Program,
     /// A function whose first argument points to the registers of a system call's caller; by
     /// trampoline.
     SyscallWords {
@@ -195,14 +197,68 @@ struct Shared<'k> {
     shape: Shape,
 }
 
+/// Makes the program that brings in memory that these values are in ([`super::fault_in`]). `section`: one
+/// that reads some of them.
+pub(crate) fn fault_in(
+    name: &str,
+    machine: &Machine,
+    shape: Shape,
+    section: &Section,
+    inputs: &[Input],
+    scopes: &Scopes,
+) -> Result<Module, Error> {
+    let mut module = Module::new(name);
+    let mut list = Vec::new();
+    let maps = Maps::declare(&mut module);
+    let main = module.declare(name, 1);
+    let functions = Functions::declare(&mut module);
+    let shared = Shared { machine, scopes, maps, functions, shape };
+    let body = FunctionBuilder::new(name, 1);
+    let tables = Tables { module: &mut module, list: &mut list };
+    let mut e = emitter(body, shared, Lines::default(), tables, 0, section)?;
+    e.waits = true;
+    for input in inputs {
+        e.fault_in(input)?;
+    }
+    let leave = e.leave;
+    e.b.jump(leave, &[]);
+    e.b.switch_to(leave);
+    e.b.ret(0);
+    let function = e.b.finish()?;
+    module.define(main, function);
+    define_functions(&mut module, &functions, machine, &maps)?;
+    Ok(module)
+}
+
 fn section_function(
-    mut b: FunctionBuilder,
-    Shared { machine, scopes, maps, functions, shape }: Shared<'_>,
+    b: FunctionBuilder,
+    shared: Shared<'_>,
     lines: Lines,
     tables: Tables<'_>,
     index: u32,
     section: &Section,
 ) -> Result<ebpf::Function, Error> {
+    let mut e = emitter(b, shared, lines, tables, index, section)?;
+    e.section(section)
+        .map_err(|cause| Error::Hook { place: section.place(), cause: Box::new(cause) })?;
+    let leave = e.leave;
+    e.b.switch_to(leave);
+    e.release();
+    match e.verdict.map(|verdict| e.b.get(verdict)) {
+        Some(verdict) => e.b.ret(verdict),
+        None => e.b.ret(0),
+    }
+    Ok(e.b.finish()?)
+}
+
+fn emitter<'k>(
+    mut b: FunctionBuilder,
+    Shared { machine, scopes, maps, functions, shape }: Shared<'k>,
+    lines: Lines,
+    tables: Tables<'k>,
+    index: u32,
+    section: &'k Section,
+) -> Result<Emitter<'k>, Error> {
     let raw = b.param(0);
     let read = Reader::new(&mut b, &machine.btf);
     let context = context(&mut b, &read, raw, shape)?;
@@ -217,7 +273,7 @@ fn section_function(
     }
     let header = b.iconst(super::record::at::SIZE.into());
     b.def(length, header);
-    let mut e = Emitter {
+    Ok(Emitter {
         b,
         read,
         machine,
@@ -226,6 +282,7 @@ fn section_function(
         functions,
         context,
         compat: section.hook.attachment.is_compat(),
+        waits: false,
         raw_context: raw,
         index,
         digests: rate_limit::any(&section.hook.selectors),
@@ -242,16 +299,7 @@ fn section_function(
         lines,
         scopes,
         tables,
-    };
-    e.section(section)
-        .map_err(|cause| Error::Hook { place: section.place(), cause: Box::new(cause) })?;
-    e.b.switch_to(leave);
-    e.release();
-    match e.verdict.map(|verdict| e.b.get(verdict)) {
-        Some(verdict) => e.b.ret(verdict),
-        None => e.b.ret(0),
-    }
-    Ok(e.b.finish()?)
+    })
 }
 
 fn context(
@@ -263,6 +311,7 @@ fn context(
     Ok(match shape {
         Shape::Words { returned } => Context::Words { context: raw, returned },
         Shape::Function => Context::Function { context: raw },
+        Shape::Program => Context::Program { context: raw },
         Shape::SyscallWords { returned } => {
             let registers = b.load(Size::U64, raw, 0);
             let returned = returned.map(|word| b.load(Size::U64, raw, 8 * word as i16));

@@ -348,7 +348,7 @@ impl Emitter<'_> {
         let frame = match self.context {
             // Entry and return programs of one trampoline get the same array on its stack.
             Context::Words { context, .. } | Context::Record { context } => context,
-            Context::Function { context } => {
+            Context::Function { context } | Context::Program { context } => {
                 let base = crate::read::Base::Typed(context);
                 let stack = self.register(base, super::context::register::STACK)?;
                 let popped = if at_return { super::context::register::POPPED } else { 0 };
@@ -369,7 +369,14 @@ impl Emitter<'_> {
         let key = self.b.temporary(call::KEY_SIZE as u32, 8);
         self.b.slot_store(Size::U64, key, call::FRAME, frame);
         self.b.slot_store(Size::U32, key, call::SECTION, section.number as i32);
-        self.b.slot_store(Size::U32, key, call::SECTION + 4, 0);
+        match self.context {
+            // Programs have their stacks at the same addresses.
+            Context::Program { .. } => {
+                let ids = self.b.call(helper::GET_CURRENT_PID_TGID, &[]);
+                self.b.slot_store(Size::U32, key, call::THREAD, ids);
+            }
+            _ => self.b.slot_store(Size::U32, key, call::THREAD, 0),
+        }
         Ok(self.b.slot_addr(key, 0))
     }
 

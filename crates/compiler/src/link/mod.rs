@@ -5,6 +5,7 @@
 //! - [`attached`]: a program for a place
 //! - [`head`]: what hangs at a place and leads to its programs
 //! - [`blame`]: whose fault an error is
+//! - [`pages`]: what brings in the memory that programs read
 //! - [`programs`]: the programs of all places, and their exchange at one instant
 //! - [`grace`]: waiting for programs that run
 //! - [`maps`]: the maps that all programs share
@@ -15,6 +16,7 @@ mod grace;
 mod head;
 pub(crate) mod maps;
 mod pack;
+mod pages;
 pub(crate) mod place;
 mod programs;
 
@@ -22,5 +24,6 @@ pub(crate) use attached::Attached;
 pub(crate) use head::Head;
 pub(crate) use maps::SharedMaps;
 pub(crate) use pack::pack;
+pub(crate) use pages::Pages;
 pub(crate) use place::{Place, places};
 pub(crate) use programs::Programs;

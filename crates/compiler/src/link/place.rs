@@ -4,10 +4,10 @@ use crate::Error;
 use crate::act;
 use crate::emit::program::Shape;
 use crate::emit::section::Role;
-use crate::plan::{Attachment, HookPlan, Input};
+use crate::plan::{Attachment, HookPlan, Input, Instruction};
 use kernel::btf::{Btf, TypeId};
 use kernel::features::ProgramKind;
-use kernel::link::{Kprobe, KprobePlace, Link};
+use kernel::link::{Kprobe, KprobePlace, Link, Uprobe, UprobeMulti, UprobePlace};
 use kernel::program::Program;
 use policy::checked::ValueKind;
 use std::fmt;
@@ -33,6 +33,10 @@ pub(crate) enum Place {
     RawTracepoint { name: String, id: TypeId },
     /// A tracepoint with perf's record.
     Tracepoint { subsystem: String, event: String, id: u32 },
+    /// An instruction of a program.
+    Uprobe(Instruction),
+    /// Return of the function of a program that begins with an instruction.
+    Uretprobe(Instruction),
 }
 
 /// The places that a hook needs, with what its sections there are; returns before entries, so that
@@ -76,6 +80,10 @@ pub(crate) fn places(hook: &HookPlan) -> Vec<(Place, Role)> {
         Attachment::Tracepoint { subsystem, event, id } => {
             vec![(Place::Tracepoint { subsystem, event, id }, Role::Whole)]
         }
+        Attachment::Uprobe(at) if returns => {
+            vec![(Place::Uretprobe(at.clone()), Role::Return), (Place::Uprobe(at), Role::Entry)]
+        }
+        Attachment::Uprobe(at) => vec![(Place::Uprobe(at), Role::Whole)],
     }
 }
 
@@ -114,6 +122,7 @@ impl Place {
             Self::SyscallEnter => Shape::SyscallEnter,
             Self::SyscallExit => Shape::SyscallExit,
             Self::Tracepoint { .. } => Shape::Record,
+            Self::Uprobe(_) | Self::Uretprobe(_) => Shape::Program,
         }
     }
 
@@ -128,6 +137,8 @@ impl Place {
             }
             Self::Lsm { .. } => ProgramKind::Lsm,
             Self::Tracepoint { .. } => ProgramKind::Tracepoint,
+            Self::Uprobe(at) | Self::Uretprobe(at) if at.multi => ProgramKind::UprobeMulti,
+            Self::Uprobe(_) | Self::Uretprobe(_) => ProgramKind::Uprobe,
         }
     }
 
@@ -140,7 +151,11 @@ impl Place {
             | Self::RawTracepoint { id, .. } => Some(*id),
             Self::SyscallEnter => Some(btf.find_typedef("btf_trace_sys_enter")?),
             Self::SyscallExit => Some(btf.find_typedef("btf_trace_sys_exit")?),
-            Self::Kprobe { .. } | Self::Kretprobe { .. } | Self::Tracepoint { .. } => None,
+            Self::Kprobe { .. }
+            | Self::Kretprobe { .. }
+            | Self::Tracepoint { .. }
+            | Self::Uprobe(_)
+            | Self::Uretprobe(_) => None,
         })
     }
 
@@ -162,6 +177,8 @@ impl Place {
             Self::Tracepoint { subsystem, event, id } => {
                 Link::tracepoint(program, u64::from(*id), &format!("{subsystem}:{event}"), 0)?
             }
+            Self::Uprobe(at) => instruction(program, at, false)?,
+            Self::Uretprobe(at) => instruction(program, at, true)?,
         })
     }
 
@@ -177,9 +194,32 @@ impl Place {
             Self::Lsm { hook, .. } => format!("l_{hook}"),
             Self::RawTracepoint { name, .. } => format!("t_{name}"),
             Self::Tracepoint { event, .. } => format!("p_{event}"),
+            Self::Uprobe(at) => format!("u_{}", identifier(&at.name)),
+            Self::Uretprobe(at) => format!("v_{}", identifier(&at.name)),
         };
         format!("tg_{name}")
     }
+}
+
+/// Attaches a program to an instruction of the file that was looked at, whatever its name leads to now.
+fn instruction(program: &Program, at: &Instruction, on_return: bool) -> Result<Link, Error> {
+    let file = at.file.by_descriptor();
+    let (file, pid, cookie) = (file.as_path(), None, 0);
+    Ok(if at.multi {
+        let (offset, ref_counter) = (at.offset, at.counter);
+        let places = &[UprobePlace { offset, ref_counter, cookie }];
+        Link::uprobe_multi(program, &UprobeMulti { file, places, pid, on_return })?
+    } else {
+        // The planner takes none that is larger.
+        let ref_counter = u32::try_from(at.counter).unwrap_or_default();
+        let offset = at.offset;
+        Link::uprobe(program, &Uprobe { file, offset, ref_counter, pid, on_return, cookie })?
+    })
+}
+
+/// A name with nothing in it that names in BTF do not have.
+fn identifier(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 impl fmt::Display for Place {
@@ -196,6 +236,8 @@ impl fmt::Display for Place {
             Self::Tracepoint { subsystem, event, .. } => {
                 write!(f, "tracepoint {subsystem}:{event}")
             }
+            Self::Uprobe(at) => write!(f, "uprobe {at}"),
+            Self::Uretprobe(at) => write!(f, "uretprobe {at}"),
         }
     }
 }

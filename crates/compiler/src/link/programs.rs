@@ -8,12 +8,13 @@ use super::attached::With;
 use super::blame::blame;
 use super::grace::Grace;
 use super::head::{Lead, nothing};
-use super::{Attached, Head, Place, SharedMaps, pack};
+use super::{Attached, Head, Pages, Place, SharedMaps, pack};
 use crate::base::Base;
 use crate::counters::Counters;
 use crate::emit::map::{call, control};
 use crate::emit::section::Section;
 use crate::follow::Followers;
+use crate::plan::Input;
 use crate::{Error, Machine};
 use kernel::program::Program;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,8 @@ pub(crate) struct Programs {
 struct Occupied {
     head: Head,
     now: InForce,
+    /// What comes before the head; attached after it.
+    pages: Option<Pages>,
 }
 
 /// What is in force at a place.
@@ -115,8 +118,13 @@ impl Programs {
         self.settle()?;
         let shared = &self.shared;
         let with = With { machine, shared, followers };
-        let (mut changed, mut new) = (Vec::new(), Vec::new());
+        let (mut changed, mut new, mut reading) = (Vec::new(), Vec::new(), Vec::new());
         for (place, sections) in wanted {
+            let needed = Pages::needed(&place, &sections, with);
+            let known = self.places.get(&place).is_some_and(|occupied| occupied.pages.is_some());
+            if known || !needed.is_empty() {
+                reading.push((place.clone(), needed, sections.clone()));
+            }
             let chunks = pack(sections, &place, machine, &followers.scopes)?;
             let occupied = self.places.contains_key(&place);
             let own = if occupied { None } else { chunks.first() };
@@ -129,7 +137,7 @@ impl Programs {
             if let Some(own) = own {
                 let head = Head::new(&place, own, programs.first(), with)?;
                 let now = InForce::Nothing(nothing(&place, with)?);
-                let occupied = Occupied { head, now };
+                let occupied = Occupied { head, now, pages: None };
                 let sections = chunks.concat();
                 new.push(New { place, sections, occupied, next: InForce::Head(programs) });
             } else if occupied {
@@ -141,7 +149,11 @@ impl Programs {
             }
         }
         let next = self.generation.wrapping_add(1);
-        let prepared = self.prepare(next, changed, new);
+        let prepared = self.prepare(next, changed, new).and_then(|coming| {
+            let Self { places, shared, .. } = self;
+            bring_in(places, reading, With { machine, shared, followers })?;
+            Ok(coming)
+        });
         let coming = match prepared {
             Ok(coming) => coming,
             Err(error) => {
@@ -210,7 +222,7 @@ impl Programs {
         let other = self.generation.wrapping_add(1);
         while let Some(place) = self.unsettled.first().cloned() {
             match self.places.get(&place) {
-                Some(Occupied { now: InForce::Nothing(_), head }) => {
+                Some(Occupied { now: InForce::Nothing(_), head, .. }) => {
                     self.missed_runs += head.missed_runs().unwrap_or_default();
                     gone.extend(self.places.remove_entry(&place));
                 }
@@ -260,7 +272,8 @@ impl Programs {
         let mut sum = 0;
         for occupied in self.places.values() {
             // The head is in memory whatever is in force; what is replaced in it is everyone's.
-            let mut head = occupied.head.memory_bytes()?;
+            let pages = occupied.pages.as_ref().map_or(Ok(0), Pages::memory_bytes)?;
+            let mut head = occupied.head.memory_bytes()? + pages;
             for attached in occupied.in_force() {
                 let own = std::ptr::eq(attached, occupied.head.own());
                 let whole =
@@ -271,4 +284,22 @@ impl Programs {
         }
         Ok(sum)
     }
+}
+
+/// Has memory brought in that the programs at these places are going to read.
+fn bring_in(
+    places: &mut BTreeMap<Place, Occupied>,
+    reading: Vec<(Place, Vec<Input>, Vec<Section>)>,
+    with: With<'_>,
+) -> Result<(), Error> {
+    for (place, needed, sections) in reading {
+        let Some(occupied) = places.get_mut(&place) else { continue };
+        let known = occupied.pages.as_ref().is_some_and(|pages| pages.reads(&needed));
+        if needed.is_empty() {
+            occupied.pages = None;
+        } else if !known {
+            occupied.pages = Pages::new(&place, needed, &sections, with)?;
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use super::planner::{Inputs, Planner};
 use super::register;
 use super::resolve::{self, Resolved};
 use super::shape::{Shape, integer, lacking};
-use super::signature::{Parameter, Signature};
+use super::signature::{Origin, Parameter, REGISTERS, Signature};
 use super::{Attachment, Input, Length, Source};
 use kernel::btf::Btf;
 use policy::checked::{Argument, Hook, Source as Written, ValueKind};
@@ -96,7 +96,11 @@ impl Planner<'_> {
                 let wanted = number(argument.kind);
                 let resolved = resolve::follow(&btf, id, &argument.resolve, wanted)?;
                 let object = matches!(resolved.shape, Shape::Object(_) | Shape::Text | Shape::Other);
-                let of_module = |hop: &kernel::btf::Hop| hop.ty.0 >= self.machine.btf.len();
+                let of_module = |hop: &kernel::btf::Hop| {
+                    !Arc::ptr_eq(&btf, &self.machine.btf)
+                        && signature.origin != Origin::Program
+                        && hop.ty.0 >= self.machine.btf.len()
+                };
                 if object && resolved.hops.last().is_some_and(of_module) {
                     return Err(format!(
                         "`{}` is `{}`, which only a module declares: this build captures numbers and \
@@ -155,12 +159,13 @@ impl Planner<'_> {
 
     fn register(&self, name: &str, attachment: &Attachment) -> Result<Value, String> {
         let registers = match attachment {
-            Attachment::Kprobe { .. } | Attachment::Syscall { .. } => true,
+            Attachment::Kprobe { .. } | Attachment::Syscall { .. } | Attachment::Uprobe(_) => true,
             Attachment::Trampoline { syscall, .. } => *syscall,
             _ => false,
         };
         if !registers {
-            return Err("only kprobes and system calls have registers to read".to_owned());
+            let message = "only kprobes, system calls and uprobes have registers to read";
+            return Err(message.to_owned());
         }
         let architecture = self.machine.features.architecture();
         let (offset, size) = register::locate(&self.machine.btf, architecture, name)?;
@@ -241,9 +246,14 @@ fn parameter(index: u32, signature: &Signature) -> Result<Option<&Parameter>, St
         })?),
     };
     if signature.readable.is_some_and(|readable| at >= readable) {
-        return Err(match signature.user {
-            true => format!("there is no argument {index}: system calls take at most six"),
-            false => format!(
+        return Err(match signature.origin {
+            Origin::Syscall => {
+                format!("there is no argument {index}: system calls take at most six")
+            }
+            Origin::Program => format!(
+                "argument {index} of `{text}` is not in a register: only the first {REGISTERS} are"
+            ),
+            Origin::Kernel => format!(
                 "argument {index} of `{text}` is not in a register of its own, and kprobes find \
                  arguments only there"
             ),
@@ -309,7 +319,7 @@ fn start(
         return Ok(None);
     }
     let from_task = argument.source == Written::CurrentTask;
-    if !from_task && signature.user {
+    if !from_task && signature.origin == Origin::Syscall {
         return Err(format!(
             "{} of a system call is in memory of the process, where the kernel's structures are \
              not: remove `resolve`",
@@ -323,8 +333,20 @@ fn start(
     if !pointer {
         return Err(format!("{} has no fields to resolve: it is {}", value.what, value.cited));
     }
+    let program = !from_task && signature.origin == Origin::Program;
+    if program && Arc::ptr_eq(base, &signature.btf) {
+        return Err(format!(
+            "the types of `{}` are not known, so {} has no fields to resolve: the file has no BTF of \
+             its own, name one with `btfPath`",
+            signature.text, value.what
+        ));
+    }
     if let Some(name) = &argument.btf_type {
-        return resolve::structure(base, name, argument.btf_module.as_deref()).map(Some);
+        let (base, module) = match program {
+            true => (&signature.btf, None),
+            false => (base, argument.btf_module.as_deref()),
+        };
+        return resolve::structure(base, name, module).map(Some);
     }
     if from_task {
         return resolve::structure(base, "task_struct", None).map(Some);
@@ -358,7 +380,9 @@ fn kind(
     value: &Value,
 ) -> Result<(TypeName, Option<String>), String> {
     let declared = argument.kind;
-    let user = signature.user && value.resolved.is_none() && argument.source == Written::Argument;
+    let user = signature.origin != Origin::Kernel
+        && value.resolved.is_none()
+        && argument.source == Written::Argument;
     let sized = argument.size_argument.is_some() || argument.return_copy;
     let (what, cited) = (&value.what, &value.cited);
     let inferred = match (&value.shape, &argument.source) {
@@ -370,13 +394,17 @@ fn kind(
     };
     let (kind, note) = match (declared, &value.shape) {
         (TypeName::Auto, None) => {
-            let where_from = match user {
-                true => "neither its BTF nor its tracing file system describe it",
-                false => "its BTF does not describe it",
-            };
-            return Err(format!(
-                "the type of {what} is not known on this kernel ({where_from}): give a `type`"
-            ));
+            return Err(match signature.origin {
+                Origin::Program => format!("nothing tells the type of {what}: give a `type`"),
+                Origin::Syscall => format!(
+                    "the type of {what} is not known on this kernel (neither its BTF nor its tracing \
+                     file system describe it): give a `type`"
+                ),
+                Origin::Kernel => format!(
+                    "the type of {what} is not known on this kernel (its BTF does not describe it): \
+                     give a `type`"
+                ),
+            });
         }
         (TypeName::Auto, Some(_)) => match inferred {
             Some(kind) => (kind, None),
@@ -404,9 +432,16 @@ fn kind(
         },
     };
     if user && !in_user_space(kind) {
-        return Err(format!(
-            "{what} of a system call comes from user space and is no {kind} of the kernel's"
-        ));
+        return Err(match signature.origin {
+            Origin::Program => {
+                format!(
+                    "{what} of a program is no {kind}: programs have none of the kernel's objects"
+                )
+            }
+            _ => format!(
+                "{what} of a system call comes from user space and is no {kind} of the kernel's"
+            ),
+        });
     }
     captured(&signature.btf, kind, what)?;
     Ok((kind, note))

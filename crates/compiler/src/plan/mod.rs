@@ -5,6 +5,7 @@
 //! the place in the policy, so that the later stages cannot fail for what a user wrote.
 
 mod attachment;
+mod executable;
 mod function;
 mod input;
 mod list;
@@ -19,9 +20,12 @@ mod syscall;
 mod tests;
 mod text;
 mod tracepoint;
+mod uprobe;
+mod usdt;
 
 pub(crate) use list::abi;
 
+use elf::ProgramFile;
 use kernel::btf::{Hop, TypeId};
 use kernel::tracefs::Location;
 use policy::Problem;
@@ -87,6 +91,26 @@ pub enum EventKind {
         /// Name.
         hook: String,
     },
+    /// `process_uprobe`.
+    Uprobe {
+        /// The executable or library, by its absolute path.
+        path: String,
+        /// As the policy names it, with what it adds (`main+0x10`); empty if it names none.
+        symbol: String,
+        /// Where in the file, if that or an address is what the policy says; else 0.
+        offset: u64,
+        /// Where in the file a counter is; 0 for none.
+        counter: u64,
+    },
+    /// `process_usdt`.
+    Usdt {
+        /// The executable or library, by its absolute path.
+        path: String,
+        /// Provider.
+        provider: String,
+        /// Name.
+        name: String,
+    },
 }
 
 /// How a hook is attached.
@@ -140,6 +164,23 @@ pub enum Attachment {
         /// Number for `perf_event_open(2)`.
         id: u32,
     },
+    /// An instruction of a program.
+    Uprobe(Instruction),
+}
+
+/// An instruction of a program.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instruction {
+    /// The executable or library, as it was when the plan was made.
+    pub file: ProgramFile,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// Where in it a counter is that the kernel raises while it is hooked; 0 for none.
+    pub counter: u64,
+    /// By a link of uprobe.multi, rather than by perf's event.
+    pub multi: bool,
+    /// What people call it.
+    pub name: String,
 }
 
 /// A value that a hook reads.
@@ -203,6 +244,8 @@ pub enum Source {
         /// Size.
         size: u32,
     },
+    /// An argument of a static probe of a program.
+    Operand(Operand),
     /// A field of the record of a tracepoint.
     Field {
         /// Offset in bytes.
@@ -217,6 +260,36 @@ pub enum Source {
         array: bool,
         /// Size of an element in bytes; of a field that is no array, its own.
         element: u32,
+    },
+}
+
+/// An argument of a static probe of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operand {
+    /// Its bytes: 1, 2, 4 or 8.
+    pub size: u32,
+    /// Whether it can be negative.
+    pub signed: bool,
+    /// Where it is.
+    pub place: OperandPlace,
+}
+
+/// Where an argument of a static probe is. Registers are told by their offset in `struct pt_regs` and
+/// their size, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperandPlace {
+    /// Nowhere: it is always this.
+    Constant(i64),
+    /// In a register.
+    Register((u32, u32)),
+    /// In the process's memory, at the sum of these.
+    Memory {
+        /// A register.
+        base: Option<(u32, u32)>,
+        /// A register and what it is multiplied by.
+        index: Option<((u32, u32), u8)>,
+        /// Bytes.
+        displacement: i64,
     },
 }
 

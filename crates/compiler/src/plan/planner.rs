@@ -1,5 +1,6 @@
 //! Going through a policy hook by hook, and collecting what is wrong with them on this machine.
 
+use super::executable::Executable;
 use super::list::Missing;
 use super::{Attachment, EventKind, HookPlan, Input, Plan};
 use crate::Machine;
@@ -11,6 +12,7 @@ use policy::checked::{
 use policy::document::TypeName;
 use policy::{Problem, Problems};
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Plan {
@@ -26,6 +28,7 @@ impl Plan {
             problems: Vec::new(),
             notes: Vec::new(),
             symbols: OnceCell::new(),
+            executables: HashMap::new(),
         };
         planner.run();
         let Planner { hooks, problems, mut notes, .. } = planner;
@@ -46,6 +49,8 @@ pub(super) struct Planner<'a> {
     problems: Vec<Problem>,
     notes: Vec<Problem>,
     symbols: OnceCell<Option<Kallsyms>>,
+    /// Executables and libraries that were opened, by the path in the policy.
+    pub(super) executables: HashMap<String, Arc<Executable>>,
 }
 
 /// What was found out about one place that a hook attaches to.
@@ -83,11 +88,9 @@ impl Planner<'_> {
                     self.raw_tracepoint(hook, subsystem, event);
                 }
                 Target::Lsm(name) => self.lsm(hook, name),
-                Target::Uprobe(_) => {
-                    self.error(&hook.place, "this build has no uprobes yet: remove this hook");
-                }
-                Target::Usdt { .. } => {
-                    self.error(&hook.place, "this build has no usdts yet: remove this hook");
+                Target::Uprobe(program) => self.uprobe(hook, program),
+                Target::Usdt { path, provider, name, btf_path } => {
+                    self.usdt(hook, path, provider, name, btf_path.as_deref());
                 }
             }
         }

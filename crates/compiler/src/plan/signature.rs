@@ -20,10 +20,21 @@ pub(super) struct Signature {
     pub(super) result: Option<Parameter>,
     /// Whether the verifier knows the types of pointers.
     pub(super) typed: bool,
-    /// Whether arguments come from user space, and pointers lead there.
-    pub(super) user: bool,
+    /// Where arguments come from, and pointers lead to.
+    pub(super) origin: Origin,
     /// How many arguments can be read; `None`: all.
     pub(super) readable: Option<usize>,
+}
+
+/// Who passes arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A function of the kernel's.
+    Kernel,
+    /// The caller of a system call.
+    Syscall,
+    /// A function of a program.
+    Program,
 }
 
 /// A value that a function takes or gives.
@@ -43,7 +54,15 @@ impl Signature {
         let parameter = |ty| Parameter::of(&btf, ty);
         let params = prototype.params.iter().map(|param| parameter(param.ty)).collect();
         let result = Some(parameter(prototype.ret));
-        Self { text, params: Some(params), result, typed: true, user: false, readable: None, btf }
+        Self {
+            text,
+            params: Some(params),
+            result,
+            typed: true,
+            origin: Origin::Kernel,
+            readable: None,
+            btf,
+        }
     }
 
     /// Of a function of which only the name is known.
@@ -54,7 +73,7 @@ impl Signature {
             params: None,
             result: None,
             typed: false,
-            user: false,
+            origin: Origin::Kernel,
             readable: Some(REGISTERS),
         }
     }

@@ -8,7 +8,7 @@ use super::attachment::{self, Wants, lacks};
 use super::list::Missing;
 use super::planner::{Found, Planner};
 use super::shape::Shape;
-use super::signature::{REGISTERS, Signature};
+use super::signature::{Origin, REGISTERS, Signature};
 use super::{Attachment, EventKind};
 use kernel::btf::{Kind, TypeId};
 use kernel::features::Feature;
@@ -245,6 +245,6 @@ impl Planner<'_> {
                 }
             },
         };
-        Signature { typed: false, user: true, readable: Some(REGISTERS), ..signature }
+        Signature { typed: false, origin: Origin::Syscall, readable: Some(REGISTERS), ..signature }
     }
 }

@@ -1,6 +1,8 @@
 //! Plans for people.
 
-use super::{Attachment, EventKind, HookPlan, Input, Plan, Source};
+use super::{
+    Attachment, EventKind, HookPlan, Input, Instruction, Operand, OperandPlace, Plan, Source,
+};
 use std::fmt;
 
 /// One paragraph per hook, then the notes.
@@ -48,6 +50,16 @@ impl fmt::Display for EventKind {
                 write!(f, "process_tracepoint of {subsystem}/{event}")
             }
             Self::Lsm { hook } => write!(f, "process_lsm of {hook}"),
+            Self::Uprobe { path, symbol, offset, .. } => {
+                write!(f, "process_uprobe of {path}")?;
+                match symbol.as_str() {
+                    "" => write!(f, "+{offset:#x}"),
+                    symbol => write!(f, ":{symbol}"),
+                }
+            }
+            Self::Usdt { path, provider, name } => {
+                write!(f, "process_usdt of {path}:{provider}:{name}")
+            }
         }
     }
 }
@@ -71,6 +83,18 @@ impl fmt::Display for Attachment {
             Self::Tracepoint { subsystem, event, .. } => {
                 write!(f, "tracepoint {subsystem}/{event}")
             }
+            Self::Uprobe(instruction) => write!(f, "uprobe on {instruction}"),
+        }
+    }
+}
+
+/// `readline in /bin/bash at 0xaf2e0`
+impl fmt::Display for Instruction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {} at {:#x}", self.name, self.file.path().display(), self.offset)?;
+        match self.counter {
+            0 => Ok(()),
+            counter => write!(f, ", counted at {counter:#x}"),
         }
     }
 }
@@ -105,7 +129,30 @@ impl fmt::Display for Source {
             Self::Register { offset, size } => {
                 write!(f, "{size} bytes of the registers at {offset}")
             }
+            Self::Operand(operand) => write!(f, "{operand}"),
             Self::Field { offset, size, .. } => write!(f, "{size} bytes of the record at {offset}"),
+        }
+    }
+}
+
+/// `4 bytes, signed, of the registers at 112`
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.signed { ", signed," } else { "" };
+        write!(f, "{} bytes{sign} ", self.size)?;
+        match &self.place {
+            OperandPlace::Constant(value) => write!(f, "that are always {value}"),
+            OperandPlace::Register((offset, _)) => write!(f, "of the registers at {offset}"),
+            OperandPlace::Memory { base, index, displacement } => {
+                write!(f, "in memory at {displacement}")?;
+                if let Some((offset, _)) = base {
+                    write!(f, " + the register at {offset}")?;
+                }
+                if let Some(((offset, _), scale)) = index {
+                    write!(f, " + {scale} times the register at {offset}")?;
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Memory that a value points to: of the process, or of the kernel.
 //!
-//! What a system call is given is the process's. Of other pointers types do not say whose memory they
+//! What a system call or a function of a program is given is the process's. Of other pointers types do not say whose memory they
 //! are about: the kernel's is tried first. Reads do not wait for pages, so memory of the process that
 //! is not there at the moment cannot be read.
 
@@ -25,10 +25,10 @@ impl Memory {
     /// That which a pointer of this input is about.
     pub(crate) fn of(e: &Emitter<'_>, input: &Input) -> Self {
         let argument = input.hops.is_empty() && matches!(input.source, Source::Argument { .. });
-        if argument && matches!(e.context, Context::Syscall { .. }) {
-            Self::User
-        } else {
-            Self::Either
+        match e.context {
+            Context::Syscall { .. } if argument => Self::User,
+            Context::Program { .. } if input.source != Source::CurrentTask => Self::User,
+            _ => Self::Either,
         }
     }
 }

@@ -132,7 +132,8 @@ impl ProgramKind {
         )
     }
 
-    pub(super) fn flags(self) -> ProgramFlags {
+    /// The flags that programs of this kind are loaded with.
+    pub fn flags(self) -> ProgramFlags {
         match self.is_sleepable() {
             true => ProgramFlags::SLEEPABLE,
             false => ProgramFlags::empty(),

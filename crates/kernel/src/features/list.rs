@@ -81,6 +81,10 @@ features! {
     UprobeRefCounter = "uprobe_ref_counter", attach::uprobe_ref_counter;
     /// One program on many instructions in user space.
     UprobeMulti = "uprobe_multi", attach::uprobe_multi;
+    /// Uprobe programs that wait for memory of the process.
+    SleepableUprobe = "sleepable_uprobe", |kernel| {
+        kernel.features.helper(148, ProgramKind::UprobeSleepable)
+    };
     /// Uprobe programs that change registers.
     UprobeRegisterChange = "uprobe_register_change", program::uprobe_register_change;
     /// Programs run for each task when user space reads.

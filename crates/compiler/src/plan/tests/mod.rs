@@ -221,6 +221,9 @@ const PLANNED: &[&str] = &[
 /// Why others may be refused.
 const REASONS: &[&str] = &[
     "this build",
+    // programs that are not on this machine, or without names
+    "No such file or directory",
+    "its name was stripped",
     "the tracing file system is not mounted",
     "this kernel's BTF has no function",
     // before Linux 6.9

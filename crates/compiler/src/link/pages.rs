@@ -1,0 +1,88 @@
+//! What brings in the memory that the programs of a place are going to read ([`emit::fault_in`]).
+//!
+//! [`emit::fault_in`]: crate::emit::fault_in
+
+use super::Place;
+use super::attached::With;
+use crate::emit::section::Section;
+use crate::emit::{fault_in, program};
+use crate::plan::Input;
+use crate::{Error, load};
+use kernel::features::{Feature, ProgramKind};
+use kernel::link::Link;
+use kernel::program::Program;
+
+/// A program that comes before those of a place. Dropped, it is detached.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    program: Program,
+    /// What it reads.
+    inputs: Vec<Input>,
+    _link: Link,
+}
+
+impl Pages {
+    /// What these sections read in memory that has to be brought in, each once; nothing where programs
+    /// do not wait for memory.
+    pub(crate) fn needed(place: &Place, sections: &[Section], with: With<'_>) -> Vec<Input> {
+        let mut needed: Vec<Input> = Vec::new();
+        if kind(place).is_none() {
+            return needed;
+        }
+        for input in sections.iter().flat_map(fault_in::inputs) {
+            let known = needed.iter().any(|known| is_same(known, input));
+            if !known {
+                needed.push(input.clone());
+            }
+        }
+        let waits = || with.machine.features.probe(Feature::SleepableUprobe).is_yes();
+        if !needed.is_empty() && !waits() {
+            needed.clear();
+        }
+        needed
+    }
+
+    /// Whether it reads just this.
+    pub(crate) fn reads(&self, inputs: &[Input]) -> bool {
+        let same = |(own, other): (&Input, &Input)| is_same(own, other);
+        self.inputs.len() == inputs.len() && self.inputs.iter().zip(inputs).all(same)
+    }
+
+    /// Attaches it, before what is attached to the place already. `sections`: those that need it.
+    pub(crate) fn new(
+        place: &Place,
+        inputs: Vec<Input>,
+        sections: &[Section],
+        with: With<'_>,
+    ) -> Result<Option<Self>, Error> {
+        let (Some(kind), Some(section)) = (kind(place), sections.first()) else { return Ok(None) };
+        let scopes = &with.followers.scopes;
+        let name = format!("{}_in", place.name());
+        let module =
+            program::fault_in(&name, with.machine, place.shape(), section, &inputs, scopes)?;
+        let program = load::program(&module, kind, None, &with.shared.all())?;
+        let link = place.attach(&program)?;
+        Ok(Some(Self { program, inputs, _link: link }))
+    }
+
+    /// Bytes of kernel memory that it takes.
+    pub(crate) fn memory_bytes(&self) -> Result<u64, Error> {
+        Ok(self.program.memory_bytes()?)
+    }
+}
+
+/// The kind of program that may wait at a place.
+fn kind(place: &Place) -> Option<ProgramKind> {
+    match place.kind() {
+        ProgramKind::Uprobe => Some(ProgramKind::UprobeSleepable),
+        ProgramKind::UprobeMulti => Some(ProgramKind::UprobeMultiSleepable),
+        _ => None,
+    }
+}
+
+fn is_same(one: &Input, other: &Input) -> bool {
+    let about = |input: &Input| {
+        (input.kind, input.source.clone(), input.hops.clone(), input.length.clone(), input.max_data)
+    };
+    about(one) == about(other)
+}

@@ -1,0 +1,262 @@
+//! Hooks on functions of programs: where they are found, what is read, and when.
+
+#![allow(clippy::unwrap_used)]
+#![cfg(target_arch = "x86_64")] // the program is made of its instructions
+
+mod harness;
+
+use compiler::observed::{Fault, Observation, Observed};
+use compiler::plan::EventKind;
+use elf::synthetic::{DATA, Symbol, Synthetic, TEXT, TEXT_OFFSET};
+use harness::{Harness, Place, policy};
+use kernel::features::Feature;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where in the code the functions are.
+const WORK: u64 = 0x100;
+const REST: u64 = 0x180;
+
+/// A program that calls `work(-2, "hello", 300, TEXT, size 5)`, which returns 77, and `rest()`.
+fn program(place: &Place, name: &str) -> PathBuf {
+    let mut code = vec![0xcc; 0x200];
+    let mut start = Vec::new();
+    start.extend([0xbf, 0xfe, 0xff, 0xff, 0xff]); // mov edi, -2
+    start.extend([0xbe]);
+    start.extend((DATA as u32).to_le_bytes()); // mov esi, text
+    start.extend([0xba, 0x2c, 0x01, 0x00, 0x00]); // mov edx, 300
+    start.extend([0xb9]);
+    start.extend((DATA as u32 + 16).to_le_bytes()); // mov ecx, pointer
+    start.extend([0x41, 0xb8, 0x05, 0x00, 0x00, 0x00]); // mov r8d, 5
+    call(&mut start, WORK);
+    call(&mut start, REST);
+    start.extend([0x31, 0xff, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05]); // exit(0)
+    code[..start.len()].copy_from_slice(&start);
+    // nop; mov eax, 77; ret
+    code[WORK as usize..][..7].copy_from_slice(&[0x90, 0xb8, 77, 0, 0, 0, 0xc3]);
+    code[REST as usize..][..2].copy_from_slice(&[0x90, 0xc3]);
+    let mut data = b"hello\0..........".to_vec();
+    // A structure { u64 next; u32 number; }: `next` leads to another.
+    data.extend((DATA + 32).to_le_bytes());
+    data.extend(7_u64.to_le_bytes());
+    data.extend(0_u64.to_le_bytes());
+    data.extend(9_u64.to_le_bytes());
+    let mut made = Synthetic::new();
+    made.text(&code);
+    made.data(&data);
+    made.symbol(Symbol::function("_start", TEXT, 0x80));
+    made.symbol(Symbol::function("work", TEXT + WORK, 7));
+    made.symbol(Symbol::function("rest", TEXT + REST, 2));
+    made.symbol(Symbol { undefined: true, ..Symbol::function("malloc", 0, 0) });
+    let path = place.0.join(name);
+    made.write(&path);
+    path
+}
+
+fn call(code: &mut Vec<u8>, to: u64) {
+    let from = code.len() as i64 + 5;
+    code.push(0xe8);
+    code.extend((to as i64 - from).to_le_bytes()[..4].iter());
+}
+
+/// What is seen while the program runs.
+fn run(harness: &mut Harness, path: &Path) -> Vec<Observation> {
+    harness.everything_during(|| assert!(Command::new(path).status().unwrap().success()))
+}
+
+fn hook(path: &Path, rest: &str) -> String {
+    policy("probe", "uprobes", &format!("path: {}\n{rest}", path.display()))
+}
+
+fn symbols(seen: &[Observation]) -> Vec<String> {
+    let symbol = |seen: &Observation| match &seen.hook.event {
+        EventKind::Uprobe { symbol, offset, .. } if symbol.is_empty() => format!("{offset:#x}"),
+        EventKind::Uprobe { symbol, .. } => symbol.clone(),
+        other => panic!("{other:?}"),
+    };
+    seen.iter().map(symbol).collect()
+}
+
+#[test]
+fn arguments_and_results_are_read() {
+    for lacking in [None, Some(Feature::UprobeMulti)] {
+        let harness = match lacking {
+            None => Harness::with(Feature::Uprobe),
+            Some(feature) => Harness::lacking(feature),
+        };
+        let Some(mut harness) = harness else { return };
+        let place = Place::new("uprobes");
+        let path = program(&place, "whole");
+        harness.load(&hook(
+            &path,
+            "symbols: [work, rest]\nargs:\n- {index: 0, type: int}\n- {index: 1, type: string}\n- {index: 2, type: uint8}\n- {index: 1, type: char_buf, sizeArgIndex: 5}\ndata:\n- {index: 0, source: pt_regs, resolve: rdx}\nreturn: true\nreturnArg: {index: 0, type: int}",
+        ));
+        let seen = run(&mut harness, &path);
+        assert_eq!(symbols(&seen), ["work", "rest"]);
+        let expected = [
+            Some(Observed::Int(-2)),
+            Some(Observed::Text(b"hello".to_vec())),
+            Some(Observed::Uint(44)),
+            Some(Observed::Bytes { bytes: b"hello".to_vec(), original: None }),
+        ];
+        assert_eq!(seen[0].args, expected);
+        assert_eq!(seen[0].data, [Some(Observed::Size(300))]);
+        assert_eq!(seen[0].returned, Some(Observed::Int(77)));
+        assert_eq!(seen[1].returned, Some(Observed::Int(77)));
+    }
+}
+
+#[test]
+fn filters_hold_or_do_not() {
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-filters");
+    let path = program(&place, "filtered");
+    let cases = [
+        (
+            "symbols: [work]\nargs: [{index: 0, type: int}]\nselectors: [{matchArgs: [{index: 0, operator: Equal, values: ['-2']}]}]",
+            1,
+        ),
+        (
+            "symbols: [work]\nargs: [{index: 0, type: int}]\nselectors: [{matchArgs: [{index: 0, operator: Equal, values: ['-3']}]}]",
+            0,
+        ),
+        (
+            "symbols: [work]\nargs: [{index: 1, type: string}]\nselectors: [{matchArgs: [{index: 1, operator: Equal, values: [hello]}]}]",
+            1,
+        ),
+        (
+            "symbols: [work]\nargs: [{index: 1, type: string}]\nselectors: [{matchArgs: [{index: 1, operator: Equal, values: [hell]}]}]",
+            0,
+        ),
+        (
+            "symbols: [work]\nargs: [{index: 1, type: string}]\nselectors: [{matchArgs: [{index: 1, operator: Postfix, values: [llo]}]}]",
+            1,
+        ),
+        (
+            "symbols: [work]\nargs: [{index: 1, type: string}]\nselectors: [{matchArgs: [{index: 1, operator: NotPrefix, values: [he]}]}]",
+            0,
+        ),
+        (
+            "symbols: [work]\nargs: [{index: 0, type: int}, {index: 2, type: int}]\nselectors: [{matchArgs: [{operator: CelExpr, values: ['arg0 == int32(-2) && arg1 == int32(300)']}]}]",
+            1,
+        ),
+        (
+            "symbols: [work]\nargs: [{index: 0, type: int}, {index: 2, type: int}]\nselectors: [{matchArgs: [{operator: CelExpr, values: ['arg0 == int32(-2) && arg1 == int32(301)']}]}]",
+            0,
+        ),
+        (
+            "symbols: [work]\nreturn: true\nreturnArg: {index: 0, type: int}\nselectors: [{matchReturnArgs: [{index: 0, operator: Equal, values: ['77']}]}]",
+            1,
+        ),
+        (
+            "symbols: [work]\nreturn: true\nreturnArg: {index: 0, type: int}\nselectors: [{matchReturnArgs: [{index: 0, operator: Equal, values: ['78']}]}]",
+            0,
+        ),
+        ("symbols: [work]\nselectors: [{matchBinaries: [{operator: In, values: [PATH]}]}]", 1),
+        ("symbols: [work]\nselectors: [{matchBinaries: [{operator: NotIn, values: [PATH]}]}]", 0),
+        ("symbols: [work]\nselectors: [{matchPIDs: [{operator: NotIn, values: [1]}]}]", 1),
+        ("symbols: [work]\nselectors: [{matchPIDs: [{operator: In, values: [1]}]}]", 0),
+    ];
+    for (rest, count) in cases {
+        let rest = rest.replace("PATH", path.to_str().unwrap());
+        harness.load(&hook(&path, &rest));
+        assert_eq!(run(&mut harness, &path).len(), count, "{rest}");
+    }
+}
+
+#[test]
+fn places_are_named_in_several_ways() {
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-places");
+    let path = program(&place, "placed");
+    let work = TEXT_OFFSET + WORK;
+    let address = TEXT + WORK;
+    for (rest, expected) in [
+        ("symbols: ['work+0x1']".to_owned(), "work+0x1".to_owned()),
+        (format!("offsets: [{work}]"), format!("{work:#x}")),
+        (format!("addrs: [{address}]"), format!("{work:#x}")),
+    ] {
+        harness.load(&hook(&path, &rest));
+        assert_eq!(symbols(&run(&mut harness, &path)), [expected]);
+    }
+    harness.remove("probe");
+    assert!(run(&mut harness, &path).is_empty());
+}
+
+#[test]
+fn another_file_of_the_same_name_is_another_program() {
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-files");
+    let path = program(&place, "first");
+    harness.load(&hook(&path, "symbols: [work]"));
+    std::fs::rename(&path, place.0.join("moved")).unwrap();
+    let path = program(&place, "first");
+    assert!(run(&mut harness, &path).is_empty());
+    assert_eq!(run(&mut harness, &place.0.join("moved")).len(), 1);
+    harness.load(&hook(&path, "symbols: [work]"));
+    assert_eq!(run(&mut harness, &path).len(), 1);
+    assert!(run(&mut harness, &place.0.join("moved")).is_empty());
+}
+
+#[test]
+fn memory_that_cannot_be_read_is_told() {
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-faults");
+    let path = program(&place, "faulty");
+    harness.load(&hook(&path, "symbols: [work]\nargs:\n- {index: 0, type: string}"));
+    let seen = run(&mut harness, &path);
+    assert_eq!(seen[0].args, [Some(Observed::Fault(Fault::Address))]);
+}
+
+#[test]
+fn errors_say_what_is_wrong_and_where() {
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-errors");
+    let path = program(&place, "wrong");
+    let script = place.0.join("script");
+    std::fs::write(&script, "#!/bin/sh\n").unwrap();
+    let mut refused = |path: &Path, rest: &str| harness.try_load(&hook(path, rest)).unwrap_err();
+    for (rest, wanted) in [
+        (
+            "symbols: [wrok]",
+            "test.yaml:8:15 spec.uprobes[0].symbols[0]: PATH has no function `wrok`: it is misspelt, its name was stripped, it is part of a library, or the compiler put it into its callers; the nearest name is `work`",
+        ),
+        (
+            "symbols: [work, malloc]",
+            "`malloc` is called by PATH but is part of a library: hook it there",
+        ),
+        ("symbols: ['work+0x10']", "`work` of PATH has 7 bytes: 16 is behind its end"),
+        ("offsets: [1]", "there is no code at offset 0x1 of PATH"),
+        ("addrs: [1]", "PATH has no code at address 0x1, as it is linked"),
+        (
+            "symbols: ['work+1']\nreturn: true\nreturnArg: {index: 0, type: int}",
+            "`work+0x1` is within `work` and not its first instruction, so its return cannot be hooked",
+        ),
+        (
+            "symbols: [work]\nargs: [{index: 0, type: file}]",
+            "argument 0 of a program is no file: programs have none of the kernel's objects",
+        ),
+        (
+            "symbols: [work]\nargs: [{index: 0, type: int, resolve: pid, btfType: task_struct}]",
+            "the file has no BTF of its own, name one with `btfPath`",
+        ),
+        (
+            "symbols: [work]\nbtfPath: /nonexistent\nargs: [{index: 0, type: int}]",
+            "types of /nonexistent: ",
+        ),
+        (
+            "symbols: [work]\nbinaryDigests: ['sha1:0000000000000000000000000000000000000000', 'build-id:00']",
+            "PATH has none of the digests that the policy accepts; its own are sha1:",
+        ),
+    ] {
+        let wanted = wanted.replace("PATH", path.to_str().unwrap());
+        let message = refused(&path, rest);
+        assert!(message.contains(&wanted), "{rest}\n{message}\n{wanted}");
+    }
+    let message = refused(&script, "symbols: [main]");
+    assert!(message.contains("script is no ELF file"), "{message}");
+    let message = refused(&place.0.join("nothing"), "symbols: [main]");
+    assert!(message.contains("No such file"), "{message}");
+    let message = refused(&place.0, "symbols: [main]");
+    assert!(message.contains("is no regular file"), "{message}");
+}
