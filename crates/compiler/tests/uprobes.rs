@@ -36,11 +36,12 @@ fn program(place: &Place, name: &str) -> PathBuf {
     code[WORK as usize..][..7].copy_from_slice(&[0x90, 0xb8, 77, 0, 0, 0, 0xc3]);
     code[REST as usize..][..2].copy_from_slice(&[0x90, 0xc3]);
     let mut data = b"hello\0..........".to_vec();
-    // A structure { u64 next; u32 number; }: `next` leads to another.
-    data.extend((DATA + 32).to_le_bytes());
-    data.extend(7_u64.to_le_bytes());
-    data.extend(0_u64.to_le_bytes());
-    data.extend(9_u64.to_le_bytes());
+    // Two structures { u64 next; u64 number; char name[8]; }.
+    for (next, number, name) in [(DATA + 40, 7_u64, b"one\0\0\0\0\0"), (0, 9, b"other\0\0\0")] {
+        data.extend(next.to_le_bytes());
+        data.extend(number.to_le_bytes());
+        data.extend(name);
+    }
     let mut made = Synthetic::new();
     made.text(&code);
     made.data(&data);
@@ -259,4 +260,94 @@ fn errors_say_what_is_wrong_and_where() {
     assert!(message.contains("No such file"), "{message}");
     let message = refused(&place.0, "symbols: [main]");
     assert!(message.contains("is no regular file"), "{message}");
+}
+
+/// BTF of `struct node { struct node *next; u64 number; char name[8]; }`.
+fn types() -> Vec<u8> {
+    let strings = b"\0node\0next\0number\0name\0u64\0char\0";
+    let name = |text: &str| {
+        let text = format!("\0{text}\0");
+        let at = strings.windows(text.len()).position(|window| window == text.as_bytes());
+        at.unwrap() as u32 + 1
+    };
+    let (integer, pointer, array, structure) = (1 << 24, 2 << 24, 3 << 24, 4 << 24);
+    let words = [
+        // 1: u64, 2: char, 3: the structure, 4: a pointer to it, 5: the array
+        [name("u64"), integer, 8, 64].as_slice(),
+        &[name("char"), integer, 1, 1 << 24 | 8],
+        &[name("node"), structure | 3, 24],
+        &[name("next"), 4, 0, name("number"), 1, 64, name("name"), 5, 128],
+        &[0, pointer, 3],
+        &[0, array, 0, 2, 1, 8],
+    ]
+    .concat();
+    let mut blob = vec![0x9f, 0xeb, 1, 0];
+    let size = 4 * words.len() as u32;
+    for word in [24, 0, size, size, strings.len() as u32].iter().chain(&words) {
+        blob.extend(word.to_le_bytes());
+    }
+    blob.extend(strings);
+    blob
+}
+
+#[test]
+fn fields_of_a_programs_structures_are_followed() {
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-types");
+    let path = program(&place, "typed");
+    let btf = place.0.join("types");
+    std::fs::write(&btf, types()).unwrap();
+    let read = |resolve: &str| {
+        format!(
+            "symbols: [work]\nbtfPath: {}\nargs:\n- {{index: 3, type: uint64, btfType: node, resolve: {resolve}}}",
+            btf.display()
+        )
+    };
+    for (resolve, expected) in [
+        ("number", Observed::Size(7)),
+        ("next.number", Observed::Size(9)),
+        ("next.name", Observed::Text(b"other".to_vec())),
+        ("next.next.number", Observed::Fault(Fault::Resolve(2))),
+    ] {
+        harness.load(&hook(&path, &read(resolve)));
+        let seen = run(&mut harness, &path);
+        assert_eq!(seen[0].args, [Some(expected)], "{resolve}");
+    }
+    for (rest, count) in [("values: ['9']", 1), ("values: ['8']", 0)] {
+        let filter = format!(
+            "{}\nselectors: [{{matchArgs: [{{args: [0], operator: Equal, {rest}}}]}}]",
+            read("next.number")
+        );
+        harness.load(&hook(&path, &filter));
+        assert_eq!(run(&mut harness, &path).len(), count, "{rest}");
+    }
+    let error = harness.try_load(&hook(&path, &read("nubmer"))).unwrap_err();
+    assert!(error.contains("number"), "{error}");
+}
+
+#[test]
+fn digests_and_counters_are_looked_at() {
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-digests");
+    let path = program(&place, "digested");
+    let file = elf::ProgramFile::open(&path).unwrap();
+    let digest = file.digest(elf::Hash::Sha256).unwrap();
+    let hex: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    let wrong = "0".repeat(64);
+    for (digests, ignore, count) in [
+        (format!("['sha256:{hex}']"), false, 1),
+        (format!("['sha256:{wrong}', ' sha256 : {hex} ']"), false, 1),
+        (format!("['sha256:{wrong}']"), true, 0),
+    ] {
+        let rest = format!(
+            "symbols: [work]\nbinaryDigests: {digests}\nignore: {{digestVerificationFailure: {ignore}}}"
+        );
+        harness.load(&hook(&path, &rest));
+        assert_eq!(run(&mut harness, &path).len(), count, "{rest}");
+    }
+    let offset = elf::synthetic::DATA_OFFSET + 64;
+    harness.load(&hook(&path, &format!("symbols: [work]\nrefCtrOffsets: [{offset}]")));
+    let seen = run(&mut harness, &path);
+    let EventKind::Uprobe { counter, .. } = &seen[0].hook.event else { panic!() };
+    assert_eq!((seen.len(), *counter), (1, offset));
 }

@@ -1,36 +1,73 @@
-//! What became of each hook of a policy in force. Only hooks of functions can be left out, so only
-//! those are told.
+//! What became of each hook of a policy in force. Only hooks of functions, of the kernel or of programs,
+//! can be left out, so only those are told.
 
 use api::tetragon::{HookState, HookStatus};
 use policy::Policy;
-use policy::checked::{Call, Function, Members, Target};
+use policy::checked::{Call, Function, Locations, Members, Program, Symbol, Target};
 
-/// Section of the policy that such hooks are said to stand in; that of `fentries` is the same to
-/// clients.
-const SECTION: &str = "kprobes";
+/// Section of the policy that hooks of kernel functions are said to stand in; that of `fentries` is the
+/// same to clients.
+const FUNCTIONS: &str = "kprobes";
+/// Section of those of programs' functions.
+const PROGRAMS: &str = "uprobes";
 
 /// The hooks of functions. `places` says for each hook of the policy how many places it is attached to.
 pub(super) fn statuses(policy: &Policy, places: &[usize]) -> Vec<HookStatus> {
-    let (mut kprobes, mut fentries) = (0, 0);
+    let (mut kprobes, mut fentries, mut uprobes) = (0, 0, 0);
     let mut statuses = Vec::new();
     for (hook, &places) in policy.hooks.iter().zip(places) {
-        let (function, index) = match &hook.target {
-            Target::Kprobe(function) => (function, &mut kprobes),
-            Target::Fentry(function) => (function, &mut fentries),
+        let of_function = |function| (FUNCTIONS, state(policy, function, places), call(function));
+        let ((section, state, hook_description), index) = match &hook.target {
+            Target::Kprobe(function) => (of_function(function), &mut kprobes),
+            Target::Fentry(function) => (of_function(function), &mut fentries),
+            Target::Uprobe(program) => {
+                ((PROGRAMS, of_program(places), locations(program)), &mut uprobes)
+            }
             _ => continue,
         };
         statuses.push(HookStatus {
-            section: SECTION.to_owned(),
-            state: state(policy, function, places).into(),
-            hook_description: match &function.call {
-                Call::Function(name) => name.clone(),
-                Call::List(name) => format!("list:{name}"),
-            },
+            section: section.to_owned(),
+            state: state.into(),
+            hook_description,
             hook_idx: *index,
         });
         *index += 1;
     }
     statuses
+}
+
+fn call(function: &Function) -> String {
+    match &function.call {
+        Call::Function(name) => name.clone(),
+        Call::List(name) => format!("list:{name}"),
+    }
+}
+
+/// A program's functions are all there or the policy is refused, unless the file is another one than
+/// wanted and that is ignored.
+fn of_program(places: usize) -> HookState {
+    match places {
+        0 => HookState::StatusDigestRejected,
+        _ => HookState::StatusLoaded,
+    }
+}
+
+/// `/bin/bash:readline,main`, `/bin/bash:offsets=4096`, `/bin/bash:addrs=4198400`
+fn locations(program: &Program) -> String {
+    let numbers =
+        |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    let locations = match &program.locations {
+        Locations::Symbols(symbols) => {
+            let name = |symbol: &Symbol| match symbol.offset {
+                0 => symbol.name.clone(),
+                offset => format!("{}+{offset:#x}", symbol.name),
+            };
+            symbols.iter().map(name).collect::<Vec<_>>().join(",")
+        }
+        Locations::Offsets(offsets) => format!("offsets={}", numbers(offsets)),
+        Locations::Addresses(addresses) => format!("addrs={}", numbers(addresses)),
+    };
+    format!("{}:{locations}", program.path)
 }
 
 fn state(policy: &Policy, function: &Function, places: usize) -> HookState {
@@ -81,5 +118,25 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert!(statuses.iter().all(|status| status.section == "kprobes"));
+    }
+
+    #[test]
+    fn of_programs_by_their_locations() {
+        let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\n\
+            spec:\n  uprobes:\n  - {path: /bin/a, symbols: [main, main+0x10]}\n  \
+            - {path: /bin/b, offsets: [1, 2]}\n  - {path: /bin/b, addrs: [3]}\n";
+        let policy = CheckedPolicy::read("p.yaml", text).unwrap();
+        let statuses = statuses(&policy, &[2, 2, 0]);
+        let told: Vec<_> = statuses
+            .iter()
+            .map(|status| (status.hook_idx, status.hook_description.as_str(), status.state()))
+            .collect();
+        let expected = [
+            (0, "/bin/a:main,main+0x10", HookState::StatusLoaded),
+            (1, "/bin/b:offsets=1,2", HookState::StatusLoaded),
+            (2, "/bin/b:addrs=3", HookState::StatusDigestRejected),
+        ];
+        assert_eq!(told, expected);
+        assert!(statuses.iter().all(|status| status.section == "uprobes"));
     }
 }
