@@ -114,6 +114,10 @@ fn conditions_over_arguments() {
         ("int32(arg0) == arg1 - 2", &[-1, i64::MAX]),
         ("not(arg0 < 5) && -arg1 == -1 && true", &[5, i64::MAX]),
         ("false || arg0 > 100000000000", &[i64::MAX]),
+        ("arg0 in [-1, 5]", &[-1, 5]),
+        ("!(arg0 in [-2, -1, 0, 1, 4])", &[5, i64::MAX]),
+        ("arg0 < 0 ? arg0 == -2 : arg0 == 5", &[-2, 5]),
+        ("(arg0 < 0 ? 0 - arg0 : arg0) in [1, 2]", &[-2, -1, 1]),
     ] {
         check(&mut harness, &format!("operator: CelExpr, values: ['{condition}']"), &given, wanted);
     }

@@ -1,9 +1,8 @@
 //! Structures of the kernel as values: real ones of the current task, and ones that the test made up.
 //!
 //! A structure is made up in memory of the kernel: the value that setxattr(2) copies there is freed when
-//! the call is over, and `kfree()` gets its address. Where functions cannot be hooked, the tracepoint of
-//! that name has it too; but its `const void *` is what programs at typed tracepoints may not read before
-//! Linux 6.16.
+//! the call is over, and the tracepoint `kfree` has its address: as `const void *`, which the verifier
+//! does not let programs load before Linux 6.16.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,15 +19,6 @@ use std::os::unix::fs::MetadataExt;
 /// With and without pointers of types that the verifier is told.
 fn harnesses() -> impl Iterator<Item = Harness> {
     [Harness::new(), Harness::lacking(Feature::RdonlyCast)].into_iter().flatten()
-}
-
-/// The same where `kfree()` or its tracepoint can be hooked.
-fn for_made_up() -> impl Iterator<Item = Harness> {
-    let lacks = [Feature::Fentry, Feature::Fexit, Feature::RdonlyCast];
-    let functions = [&lacks[..2], &lacks].map(|lacks| Harness::without(Feature::Kretprobe, lacks));
-    let functions: Vec<_> = functions.into_iter().flatten().collect();
-    let tracepoints = if functions.is_empty() { harnesses().collect() } else { Vec::new() };
-    functions.into_iter().chain(tracepoints)
 }
 
 /// What a value of the current task is while umask(2) is called with `mask`; `filter` is about it.
@@ -80,15 +70,10 @@ impl<'h> MadeUp<'h> {
     /// in, are the mark.
     fn seen(mut self, kind: &str) -> Observed {
         self.bytes[..4].copy_from_slice(MARK);
-        let functions = self.harness.machine.features.probe(Feature::Kretprobe).is_yes();
-        let (section, what, index) = match functions {
-            true => ("kprobes", "call: kfree\nsyscall: false", 0),
-            false => ("tracepoints", "subsystem: kmem\nevent: kfree\nraw: true", 1),
-        };
         let hook = format!(
-            "{what}\nargs:\n- {{index: {index}, type: string}}\n- {{index: {index}, type: {kind}}}\nselectors:\n- matchArgs:\n  - {{args: [0], operator: Equal, values: ['!?#']}}\n"
+            "subsystem: kmem\nevent: kfree\nraw: true\nargs:\n- {{index: 1, type: string}}\n- {{index: 1, type: {kind}}}\nselectors:\n- matchArgs:\n  - {{args: [0], operator: Equal, values: ['!?#']}}\n"
         );
-        self.harness.load(&policy("made-up", section, &hook));
+        self.harness.load(&policy("made-up", "tracepoints", &hook));
         let bytes = &self.bytes;
         let seen = own_thread(self.harness.during(|| {
             // Whether the file system takes it does not matter.
@@ -137,7 +122,7 @@ fn the_name_of_a_network_device() {
 
 #[test]
 fn a_map() {
-    for mut harness in for_made_up() {
+    for mut harness in harnesses() {
         let mut map = MadeUp::new(&mut harness, "bpf_map");
         map.put("map_type", &9_u32.to_ne_bytes());
         map.put("key_size", &4_u32.to_ne_bytes());
@@ -152,7 +137,7 @@ fn a_map() {
 
 #[test]
 fn a_program() {
-    for mut harness in for_made_up() {
+    for mut harness in harnesses() {
         let mut program = MadeUp::new(&mut harness, "bpf_prog");
         program.put("type", &26_u32.to_ne_bytes());
         program.put("len", &77_u32.to_ne_bytes());
@@ -171,7 +156,7 @@ fn an_event_of_perf() {
         (0, text.as_ptr().addr() as u64, b""),
         (9, 5, b""),
     ] {
-        for mut harness in for_made_up() {
+        for mut harness in harnesses() {
             let mut event = MadeUp::new(&mut harness, "perf_event");
             event.put("attr.type", &kind.to_ne_bytes());
             event.put("attr.config", &(1_u64 << 40).to_ne_bytes());
@@ -186,7 +171,7 @@ fn an_event_of_perf() {
 
 #[test]
 fn a_module() {
-    for mut harness in for_made_up() {
+    for mut harness in harnesses() {
         let mut module = MadeUp::new(&mut harness, "module");
         module.put("name", b"tested_module\0and what was there before");
         module.put("taints", &(1_u64 << 12 | 1 << 13).to_ne_bytes());
@@ -199,7 +184,7 @@ fn a_module() {
 
 #[test]
 fn a_module_that_is_loaded_without_a_name_yet() {
-    for mut harness in for_made_up() {
+    for mut harness in harnesses() {
         let btf = &harness.machine.btf;
         if btf.find_struct("load_info").is_ok() {
             // Its first member is its name, hence a bad address here.
@@ -262,7 +247,7 @@ fn data_of_an_iterator() {
         ("ITER_KVEC", Observed::Fault(Fault::Address)),
         ("ITER_BVEC", Observed::Bytes { bytes: Vec::new(), original: Some(4) }),
     ] {
-        for mut harness in for_made_up() {
+        for mut harness in harnesses() {
             let btf = harness.machine.btf.clone();
             let kind = btf.enumerator("iter_type", kind).unwrap();
             let array = ["msg_iter.__iov", "msg_iter.iov"]

@@ -185,3 +185,23 @@ fn lists_that_are_tables() {
     let opposite = names(true, false, false).map(|(name, expected)| (name, !expected));
     check(h, "NotPrefix", &values, &opposite);
 }
+
+#[test]
+fn conditions() {
+    let Some(mut harness) = Harness::new() else { return };
+    let h = &mut harness;
+    for (condition, names) in [
+        ("arg0 == 'tx-1'", [("tx-1", true), ("tx-12", false)]),
+        ("'tx-1' != arg0 && arg0.startsWith('tx-')", [("tx-2", true), ("tx-1", false)]),
+        ("arg0 in ['tx-1', 'tx-3']", [("tx-3", true), ("tx-2", false)]),
+        ("arg0.endsWith('tx-e')", [("a/tx-e", true), ("tx-ea", false)]),
+        ("arg0.contains('tx-c')", [("a/tx-c/b", true), ("a/tx-/b", false)]),
+        ("arg0.matches('^tx-(a|bc)$')", [("tx-bc", true), ("tx-b", false)]),
+        (
+            "arg0.startsWith('tx-t') ? arg0 == 'tx-t1' : arg0 == 'tx-u1'",
+            [("tx-u1", true), ("tx-t2", false)],
+        ),
+    ] {
+        check(h, "CelExpr", &[condition], &names);
+    }
+}

@@ -114,8 +114,13 @@ impl Emitter<'_> {
         fault: Option<Block>,
     ) -> Result<Loaded, Error> {
         Ok(match source {
-            Source::Argument { index, pointee } => {
-                let value = self.argument(*index)?;
+            Source::Argument { index, pointee, hidden } => {
+                let value = match (self.context, hidden) {
+                    (Context::Words { context, .. }, true) => {
+                        self.read.probe(&mut self.b, context, 8 * index, Size::U64)
+                    }
+                    _ => self.argument(*index)?,
+                };
                 Loaded { value, typed: pointee.is_some() && self.has_types() }
             }
             Source::Returned { .. } => Loaded { value: self.returned()?, typed: false },

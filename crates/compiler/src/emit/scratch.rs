@@ -31,8 +31,12 @@ pub(crate) const PATH: i32 = RECORD + RECORD_SIZE;
 pub(crate) const WALK: i32 = PATH + walk::BUFFER_SIZE;
 /// Both.
 pub(crate) const PATHS: walk::Memory = walk::Memory { buffer: PATH, state: WALK };
+/// State of the copying of [`segments`](crate::value).
+pub(crate) const SEGMENTS: i32 = WALK + walk::STATE_SIZE;
+/// Its size.
+pub(crate) const SEGMENTS_SIZE: i32 = 64;
 /// Size of an area.
-pub(crate) const SIZE: i32 = WALK + walk::STATE_SIZE;
+pub(crate) const SIZE: i32 = SEGMENTS + SEGMENTS_SIZE;
 
 // A value of a per-CPU map can have 32 KiB at most (PCPU_MIN_UNIT_SIZE).
 const _: () = assert!(SIZE <= 32768 && PATH % 8 == 0 && WALK % 8 == 0);

@@ -85,7 +85,7 @@ impl Emitter<'_> {
         }
         // A text that several selectors ask about is read once.
         let filters = hook.selectors.iter().flat_map(|selector| &selector.filters);
-        let texts: Vec<Position> = filters.filter_map(position).collect();
+        let texts: Vec<Position> = filters.flat_map(positions).collect();
         self.declare_texts(
             texts.into_iter().filter(|position| position.input(hook).is_some_and(test::reads_text)),
         );
@@ -209,9 +209,8 @@ impl Emitter<'_> {
         // Numbers before what has to be read from memory.
         let mut ordered: Vec<&Filter> = filters.iter().collect();
         ordered.sort_by_key(|filter| {
-            position(filter)
-                .and_then(|position| position.input(hook))
-                .map_or(0, |input| test::cost(input.kind))
+            let inputs = positions(filter).into_iter().filter_map(|position| position.input(hook));
+            inputs.map(|input| test::cost(input.kind)).max().unwrap_or(0)
         });
         for filter in ordered {
             let FilterTest::Known(test) = &filter.test else {
@@ -477,6 +476,17 @@ fn position(filter: &Filter) -> Option<Position> {
         Subject::Data(index) => Some(Position::Data(index)),
         Subject::Return => Some(Position::Returned),
         Subject::Expression => None,
+    }
+}
+
+/// The value that a filter is about, or the texts that an expression over several reads.
+fn positions(filter: &Filter) -> Vec<Position> {
+    match (position(filter), &filter.test) {
+        (Some(position), _) => vec![position],
+        (None, FilterTest::Known(test)) => {
+            test::expression_texts(test).into_iter().map(Position::Argument).collect()
+        }
+        (None, _) => Vec::new(),
     }
 }
 

@@ -210,10 +210,12 @@ fn argument_value(argument: &Argument, role: Role, signature: &Signature) -> Res
         });
     }
     let parameter = parameter(argument.index, signature)?;
+    let ty = parameter.and_then(|parameter| parameter.ty);
     Ok(Value {
         source: Source::Argument {
             index: argument.index,
-            pointee: signature.pointee(parameter.and_then(|parameter| parameter.ty)),
+            pointee: signature.pointee(ty),
+            hidden: signature.hides(ty),
         },
         shape: parameter.map(|parameter| parameter.shape.clone()),
         what: format!("argument {}", argument.index),
@@ -285,7 +287,7 @@ fn length(index: u32, argument: &Argument, signature: &Signature) -> Result<Leng
         Some(Shape::Integer { size, .. }) => *size,
         _ => 8,
     };
-    Ok(Length { source: Source::Argument { index, pointee: None }, size })
+    Ok(Length { source: Source::Argument { index, pointee: None, hidden: false }, size })
 }
 
 /// The length of a socket address, which stands behind it: `connect(int fd, struct sockaddr *address, int
@@ -298,8 +300,10 @@ fn behind(argument: &Argument, signature: &Signature) -> Option<Length> {
         Some(parameter) => matches!(parameter.shape, Shape::Integer { size: 4, .. }),
         None => MEASURED.contains(&(signature.text.as_str(), argument.index)),
     };
-    (named && is_length)
-        .then_some(Length { source: Source::Argument { index, pointee: None }, size: 4 })
+    (named && is_length).then_some(Length {
+        source: Source::Argument { index, pointee: None, hidden: false },
+        size: 4,
+    })
 }
 
 /// Which arguments of system calls have their length behind them, where the kernel does not say what

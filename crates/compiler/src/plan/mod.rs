@@ -229,6 +229,10 @@ pub enum Source {
         /// The structure it points to, where the verifier knows that: trampolines, LSM hooks and typed
         /// tracepoints.
         pointee: Option<TypeId>,
+        /// Whether the verifier does not let programs load it there, because it is a pointer to what it
+        /// does not know: another pointer, a function, and before Linux 6.16 `const void`
+        /// (`btf_ctx_access()` in kernel/bpf/btf.c). It is read like other memory then.
+        hidden: bool,
     },
     /// The result of the function or system call.
     Returned {

@@ -105,6 +105,18 @@ impl Signature {
     }
 }
 
+impl Signature {
+    /// Whether an argument is a pointer that the verifier does not let programs load.
+    pub(super) fn hides(&self, ty: Option<TypeId>) -> bool {
+        let Some(ty) = ty.filter(|_| self.typed) else { return false };
+        let Ok(Type::Pointer { to }) = self.btf.ty(self.btf.peel(ty)) else { return false };
+        let known =
+            matches!(self.btf.kind(self.btf.peel(to)), Kind::Struct | Kind::Union | Kind::Int);
+        // Without `const` it is the verifier's `void`.
+        !known && self.btf.kind(to) != Kind::Void
+    }
+}
+
 impl Parameter {
     fn of(btf: &Btf, ty: TypeId) -> Self {
         let text = btf.display(ty);

@@ -1,18 +1,21 @@
-//! CelExpr: conditions over integer arguments.
+//! CelExpr: conditions over arguments that are integers or texts.
 //!
 //! Every argument that is named is read first: when one cannot be, the condition is unknown, also where
-//! the rest decides already. After that nothing has effects, so `&&` and `||` are branches. Numbers are
-//! kept extended to 64 bits as their type says, and arithmetic wraps in the type.
+//! the rest decides already. After that nothing has effects, so `&&`, `||` and `?:` are branches. Numbers
+//! are kept extended to 64 bits as their type says, and arithmetic wraps in the type. Texts are read into
+//! the record, as for all filters on texts.
 
 use super::integer::size;
 use super::ranges::constant;
+use super::text;
 use crate::Error;
+use crate::emit::record::Position;
 use crate::emit::{Emitter, Targets};
-use crate::plan::HookPlan;
+use crate::plan::{HookPlan, Input};
 use crate::value::integer::extend;
 use ebpf::{Block, Cond, Value};
-use policy::checked::{Expression, Operation, Type, Width};
-use std::collections::BTreeMap;
+use policy::checked::{Expression, Operation, Type, ValueKind, Width};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tests a condition.
 pub(crate) fn test(
@@ -22,39 +25,55 @@ pub(crate) fn test(
     to: Targets,
 ) -> Result<(), Error> {
     let mut named = BTreeMap::new();
-    arguments(condition, &mut named);
+    integers(condition, &mut named);
     let fault = e.fault_to(to.unknown);
     let mut values = BTreeMap::new();
     for (position, width) in named {
-        let input = hook.args.get(position).ok_or_else(|| {
-            Error::Unsupported(format!("{}: there is no arg{position}", hook.place.path))
-        })?;
-        let value = e.load(input, fault)?.value;
+        let value = e.load(input(hook, position)?, fault)?.value;
         values.insert(position, extend(e, value, size(width), width.signed));
     }
-    branch(&mut Compiler { e, values }, condition, to.yes, to.no)
+    for position in texts(condition) {
+        let input = input(hook, position)?;
+        if input.kind.kind() != ValueKind::Text {
+            let place = &hook.place.path;
+            return Err(Error::Unsupported(format!("{place}: arg{position} is no text")));
+        }
+        e.text(Position::Argument(position), input, to.unknown)?;
+    }
+    let Targets { yes, no, unknown } = to;
+    branch(&mut Compiler { e, hook, values, unknown }, condition, yes, no)
 }
 
-/// Collects the arguments that an expression names.
-fn arguments(expression: &Expression, named: &mut BTreeMap<usize, Width>) {
-    match expression {
-        Expression::Bool(_) | Expression::Literal(..) => {}
-        Expression::Argument(position, width) => {
-            named.insert(*position, *width);
-        }
-        Expression::Convert(operand, _)
-        | Expression::Not(operand)
-        | Expression::Negate(operand) => arguments(operand, named),
-        Expression::Binary(_, left, right) => {
-            arguments(left, named);
-            arguments(right, named);
-        }
+fn input(hook: &HookPlan, position: usize) -> Result<&Input, Error> {
+    hook.args.get(position).ok_or_else(|| {
+        Error::Unsupported(format!("{}: there is no arg{position}", hook.place.path))
+    })
+}
+
+/// Collects the integers that an expression names.
+fn integers(expression: &Expression, named: &mut BTreeMap<usize, Width>) {
+    if let Expression::Argument(position, width) = expression {
+        named.insert(*position, *width);
     }
+    for operand in expression.operands() {
+        integers(operand, named);
+    }
+}
+
+/// The texts that an expression names, by their positions in `args`.
+pub(crate) fn texts(expression: &Expression) -> BTreeSet<usize> {
+    let mut named: BTreeSet<usize> = expression.operands().into_iter().flat_map(texts).collect();
+    if let Expression::Compare(position, _) = expression {
+        named.insert(*position);
+    }
+    named
 }
 
 struct Compiler<'a, 'k> {
     e: &'a mut Emitter<'k>,
+    hook: &'a HookPlan,
     values: BTreeMap<usize, Value>,
+    unknown: Block,
 }
 
 /// An expression that is not of the type that its place wants; the policy's check does not make one.
@@ -73,7 +92,22 @@ fn branch(
         Expression::Bool(true) => c.e.b.jump(yes, &[]),
         Expression::Bool(false) => c.e.b.jump(no, &[]),
         Expression::Not(operand) => branch(c, operand, no, yes)?,
+        Expression::Choose(which, chosen, other) => {
+            let (first, second) = (c.e.b.create_block(), c.e.b.create_block());
+            branch(c, which, first, second)?;
+            c.e.b.switch_to(first);
+            branch(c, chosen, yes, no)?;
+            c.e.b.switch_to(second);
+            branch(c, other, yes, no)?;
+        }
+        Expression::Compare(position, comparison) => {
+            let input = input(c.hook, *position)?;
+            let read = c.e.text(Position::Argument(*position), input, c.unknown)?;
+            let to = Targets { yes, no, unknown: c.unknown };
+            text::compare(c.e, read, comparison, to)?;
+        }
         Expression::Binary(operation, left, right) => match (operation, left.ty()) {
+            (_, Type::Text) => return Err(mistyped(condition)),
             (_, Type::Integer(width)) => {
                 let cond = comparison(*operation, width).ok_or_else(|| mistyped(condition))?;
                 let left = number(c, left)?;
@@ -150,6 +184,18 @@ fn number(c: &mut Compiler<'_, '_>, expression: &Expression) -> Result<Value, Er
         Expression::Convert(operand, _) => {
             let value = number(c, operand)?;
             wrap(c, value)
+        }
+        Expression::Choose(which, chosen, other) => {
+            let [first, second, done] = [(); 3].map(|()| c.e.b.create_block());
+            let given = c.e.b.append_param(done);
+            branch(c, which, first, second)?;
+            for (block, one) in [(first, chosen), (second, other)] {
+                c.e.b.switch_to(block);
+                let value = number(c, one)?;
+                c.e.b.jump(done, &[value]);
+            }
+            c.e.b.switch_to(done);
+            given
         }
         Expression::Negate(operand) => {
             let value = number(c, operand)?;

@@ -77,6 +77,14 @@ pub(crate) fn expression(
     }
 }
 
+/// Positions in `args` of the texts that a test over several values reads.
+pub(crate) fn expression_texts(test: &Test) -> Vec<usize> {
+    match &test.comparison {
+        Comparison::Cel(condition) => expression::texts(condition).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Whether filters of this input read it as a text into the record.
 pub(crate) fn reads_text(input: &Input) -> bool {
     use ValueKind as K;

@@ -1,9 +1,9 @@
 //! Bytes in segments: arrays of `struct iovec`, and what a `struct iov_iter` goes over.
 //!
 //! In the record as a buffer is: the length of all (u64), then as much of it as fits, one segment behind
-//! the other, which is what filters see. A `bpf_loop` callback (Linux 5.17) copies one segment at a time;
-//! what it knows is in its caller's stack and not in registers, so that every step looks the same to the
-//! verifier.
+//! the other, which is what filters see. A `bpf_loop` callback (Linux 5.17) copies one segment at a time.
+//! What changes from step to step is in scratch memory: of what is on the caller's stack, the verifier of
+//! before Linux 6.7 thinks that it stays as it is before the first step, and drops tests of it.
 
 use super::buffer::{self, HEAD};
 use super::memory::{self, Memory};
@@ -28,24 +28,34 @@ mod segment {
 /// Segments at most: `UIO_MAXIOV`.
 const SEGMENTS_MAX: i32 = 1024;
 
-/// What the callback works on, eight bytes each.
-mod at {
+/// What the callback is given on the stack: addresses that stay.
+mod given {
+    /// The scratch area.
+    pub(super) const AREA: i16 = 0;
     /// Where the bytes go.
-    pub(super) const TO: i16 = 0;
-    /// Address of the first segment.
-    pub(super) const SEGMENTS: i16 = 8;
-    /// Bytes to pass over in the first one.
-    pub(super) const SKIP: i16 = 16;
-    /// Bytes that are still wanted.
-    pub(super) const WANTED: i16 = 24;
-    /// Bytes of all segments so far.
-    pub(super) const TOTAL: i16 = 32;
-    /// Bytes copied.
-    pub(super) const COPIED: i16 = 40;
-    /// Set when something could not be read.
-    pub(super) const FAILED: i16 = 48;
+    pub(super) const TO: i16 = 8;
     /// Size.
-    pub(super) const SIZE: u32 = 56;
+    pub(super) const SIZE: u32 = 16;
+}
+
+/// What it works on, eight bytes each, in the scratch area.
+mod at {
+    use crate::emit::scratch;
+
+    /// Address of the first segment.
+    pub(super) const SEGMENTS: i16 = scratch::SEGMENTS as i16;
+    /// Bytes to pass over in the first one.
+    pub(super) const SKIP: i16 = SEGMENTS + 8;
+    /// Bytes that are still wanted.
+    pub(super) const WANTED: i16 = SEGMENTS + 16;
+    /// Bytes of all segments so far.
+    pub(super) const TOTAL: i16 = SEGMENTS + 24;
+    /// Bytes copied.
+    pub(super) const COPIED: i16 = SEGMENTS + 32;
+    /// Set when something could not be read.
+    pub(super) const FAILED: i16 = SEGMENTS + 40;
+
+    const _: () = assert!(FAILED as i32 + 8 <= scratch::SEGMENTS + scratch::SEGMENTS_SIZE);
 }
 
 /// An array of segments, whose number the call says.
@@ -154,25 +164,27 @@ impl Emitter<'_> {
     fn copy_segments(&mut self, capture: &Capture<'_>, from: Segments) -> Result<Value, Error> {
         let step = step(from.array, from.data)?;
         let step = self.function("tg_segment", step);
+        let area = self.scratch();
         let b = &mut self.b;
         let most = |b: &mut FunctionBuilder| b.iconst(SEGMENTS_MAX.into());
         let count = choose(b, Cond::Ugt, from.count, SEGMENTS_MAX, most, |_| from.count);
-        let state = b.temporary(at::SIZE, 8);
-        let to = b.add(capture.to, HEAD);
-        b.slot_store(Size::U64, state, at::TO, to);
-        b.slot_store(Size::U64, state, at::SEGMENTS, from.start);
-        b.slot_store(Size::U64, state, at::SKIP, from.skip);
-        b.slot_store(Size::U64, state, at::WANTED, from.wanted);
+        b.store(Size::U64, area, at::SEGMENTS, from.start);
+        b.store(Size::U64, area, at::SKIP, from.skip);
+        b.store(Size::U64, area, at::WANTED, from.wanted);
         for zero in [at::TOTAL, at::COPIED, at::FAILED] {
-            b.slot_store(Size::U64, state, zero, 0);
+            b.store(Size::U64, area, zero, 0);
         }
+        let given = b.temporary(given::SIZE, 8);
+        let to = b.add(capture.to, HEAD);
+        b.slot_store(Size::U64, given, given::AREA, area);
+        b.slot_store(Size::U64, given, given::TO, to);
         let step = b.func_addr(step);
-        let state_at = b.slot_addr(state, 0);
+        let given = b.slot_addr(given, 0);
         let flags = b.iconst(0);
-        b.call(helper::LOOP, &[count, step, state_at, flags]);
-        let failed = b.slot_load(Size::U64, state, at::FAILED);
-        let total = b.slot_load(Size::U64, state, at::TOTAL);
-        let copied = b.slot_load(Size::U64, state, at::COPIED);
+        b.call(helper::LOOP, &[count, step, given, flags]);
+        let failed = b.load(Size::U64, area, at::FAILED);
+        let total = b.load(Size::U64, area, at::TOTAL);
+        let copied = b.load(Size::U64, area, at::COPIED);
         self.fault_if(Cond::Ne, failed, 0, capture.fault, status::ADDRESS);
         self.b.store(Size::U64, capture.to, 0, total);
         // It is not more; the verifier wants it asked.
@@ -185,7 +197,8 @@ impl Emitter<'_> {
 /// The callback: copies one segment. Gives 1, to stop, when nothing more is wanted.
 fn step(array: Memory, data: Memory) -> Result<Function, Error> {
     let mut b = FunctionBuilder::new("tg_segment", 2);
-    let (index, state) = (b.param(0), b.param(1));
+    let (index, given) = (b.param(0), b.param(1));
+    let state = b.load(Size::U64, given, given::AREA);
     let wanted = b.load(Size::U64, state, at::WANTED);
     return_if(&mut b, Cond::Eq, wanted, 0, 1);
     let segments = b.load(Size::U64, state, at::SEGMENTS);
@@ -221,7 +234,7 @@ fn step(array: Memory, data: Memory) -> Result<Function, Error> {
     // The rest is counted only.
     return_if(&mut b, Cond::Ugt, copied, TEXT_MAX - 1, 0);
     let place = b.and(copied, PLACE_MASK);
-    let to = b.load(Size::U64, state, at::TO);
+    let to = b.load(Size::U64, given, given::TO);
     let to = b.add(to, place);
     let most = |b: &mut FunctionBuilder| b.iconst(TEXT_MAX.into());
     let room = b.iconst(TEXT_MAX.into());

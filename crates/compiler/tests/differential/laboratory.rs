@@ -142,16 +142,20 @@ impl Laboratory {
             source,
             resolve: String::new(),
             hops: Vec::new(),
-            length: argument
-                .size_argument
-                .map(|index| Length { source: Source::Argument { index, pointee: None }, size: 8 }),
+            length: argument.size_argument.map(|index| Length {
+                source: Source::Argument { index, pointee: None, hidden: false },
+                size: 8,
+            }),
             return_copy: argument.return_copy,
             max_data: argument.max_data,
         };
         let btf = &self.harness.machine.btf;
         let task = btf.find_struct("task_struct").unwrap();
         let argument = |argument: &Argument| {
-            let plain = input(argument, Source::Argument { index: argument.index, pointee: None });
+            let plain = input(
+                argument,
+                Source::Argument { index: argument.index, pointee: None, hidden: false },
+            );
             let member = match argument.kind {
                 TypeName::File => "",
                 TypeName::Path => ".f_path",

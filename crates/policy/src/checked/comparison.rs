@@ -212,7 +212,8 @@ impl ValueKind {
             }
             Self::Capability => map.to_vec(),
             Self::Syscall => [&map[..], &range].concat(),
-            Self::Text | Self::Path => text.to_vec(),
+            Self::Text => [&text[..], &[O::CelExpr]].concat(),
+            Self::Path => text.to_vec(),
             Self::File => [&text[..], &[O::FileType, O::NotFileType]].concat(),
             Self::Socket => [&buffer[..], &[O::State, O::NotState]].concat(),
             Self::SocketBuffer => buffer,

@@ -3,6 +3,7 @@
 //! Arithmetic wraps in the width of its type. Every argument that is named has to be known, also where
 //! the rest of the expression decides already: `false && arg0 == 1` cannot be told without arg0.
 
+use super::text;
 use super::value::Value;
 use crate::checked::{Expression, Operation, Type, Width};
 
@@ -31,6 +32,13 @@ fn evaluate(expression: &Expression, args: &[Value]) -> Option<Given> {
         },
         Expression::Convert(operand, width) => {
             Given::Integer(wrap(integer(operand, args)?, *width))
+        }
+        Expression::Choose(condition, chosen, other) => {
+            let (chosen, other) = (evaluate(chosen, args)?, evaluate(other, args)?);
+            if holds(condition, args)? { chosen } else { other }
+        }
+        Expression::Compare(position, comparison) => {
+            Given::Bool(text::compare(comparison, args.get(*position)?)?)
         }
         Expression::Not(operand) => Given::Bool(!holds(operand, args)?),
         Expression::Negate(operand) => {
@@ -84,7 +92,7 @@ fn of_conditions(operation: Operation, a: bool, b: bool) -> Option<bool> {
 fn in_type(value: i128, operand: &Expression) -> i128 {
     match operand.ty() {
         Type::Integer(width) => wrap(value, width),
-        Type::Bool => value,
+        Type::Bool | Type::Text => value,
     }
 }
 

@@ -431,6 +431,41 @@ fn expressions() {
 }
 
 #[test]
+fn expressions_over_texts() {
+    let holds = |condition: &str, args: [Value; 2]| {
+        let policy = read(&format!(
+            "  kprobes:\n  - call: f\n    args: [{{index: 0, type: int}}, {{index: 1, type: string}}]\n    \
+             selectors: [{{matchArgs: [{{operator: CelExpr, values: ['{}']}}]}}]\n",
+            condition.replace('\'', "''")
+        ));
+        evaluate(&policy, &Event { args: args.to_vec(), ..Event::default() }).is_some()
+    };
+    let text = |text: &str| Value::Text(text.into());
+    for (condition, number, given, wanted) in [
+        ("arg1 == 'a'", 0, "a", true),
+        ("arg1 == 'a'", 0, "ab", false),
+        ("arg1 != 'a'", 0, "ab", true),
+        ("arg1 in ['b', 'c']", 0, "c", true),
+        ("arg1 in ['b', 'c']", 0, "a", false),
+        ("arg1.startsWith('a')", 0, "ab", true),
+        ("arg1.endsWith('a')", 0, "ab", false),
+        ("arg1.contains('b')", 0, "abc", true),
+        ("arg1.matches('^(a|b)c$')", 0, "bc", true),
+        ("arg1.matches('^(a|b)c$')", 0, "bcd", false),
+        ("arg0 == 1 ? arg1 == 'a' : arg1 == 'b'", 1, "a", true),
+        ("arg0 == 1 ? arg1 == 'a' : arg1 == 'b'", 2, "a", false),
+        ("(arg0 == 1 ? 5 : 6) == 6", 2, "", true),
+        ("arg0 in [1, 2] && arg1 == ''", 2, "", true),
+    ] {
+        let args = [Value::Integer(number), text(given)];
+        assert_eq!(holds(condition, args), wanted, "{condition} of {number} {given}");
+    }
+    let fault = || [Value::Integer(1), Value::Fault];
+    assert!(!holds("arg0 == 1 || arg1 == 'a'", fault()));
+    assert!(!holds("arg0 == 1 ? true : arg1 == 'a'", fault()));
+}
+
+#[test]
 fn types_that_the_kernel_tells() {
     let policy = read(
         "  kprobes:\n  - call: f\n    args: [{index: 0}]\n    selectors:\n    \

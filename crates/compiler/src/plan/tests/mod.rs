@@ -86,7 +86,7 @@ kprobes:
     let plan = plan(&machine, spec).unwrap();
     let hook = &plan.hooks[0];
     let file = machine.btf.find_struct("file").unwrap();
-    let source = Source::Argument { index: 0, pointee: Some(file) };
+    let source = Source::Argument { index: 0, pointee: Some(file), hidden: false };
     assert!(hook.args.iter().all(|input| input.source == source));
     let loads = |input: &Input| -> Vec<(u32, u32)> {
         input.hops.iter().map(|hop| (hop.offset, hop.size)).collect()

@@ -35,12 +35,15 @@ pub(super) fn draw(random: &mut Random, args: &[TypeName], position: usize) -> F
             _ => None,
         })
         .collect();
+    let texts: Vec<usize> =
+        (0..args.len()).filter(|at| args[*at].kind() == ValueKind::Text).collect();
     if several
-        && matches!(kind.kind(), ValueKind::Integer(_))
-        && !numbers.is_empty()
+        && matches!(kind.kind(), ValueKind::Integer(_) | ValueKind::Text)
+        && !(numbers.is_empty() && texts.is_empty())
         && random.once_in(6)
     {
-        let values = vec![condition(random, &numbers, 2)];
+        let named = Named { numbers: &numbers, texts: &texts };
+        let values = vec![condition(random, named, 2)];
         return Filter { positions: Vec::new(), operator: Operator::CelExpr, values };
     }
     let operator = random.pick_or(&alone(kind), Operator::Equal);
@@ -183,11 +186,38 @@ pub(super) fn port(random: &mut Random) -> u16 {
     random.pick_or(&[0, 79, 1022, 8080, u16::MAX - 2], 0) + near
 }
 
+/// What conditions can name.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    /// Integers, by their positions in `args`.
+    numbers: &'a [(usize, Width)],
+    /// Texts.
+    texts: &'a [usize],
+}
+
+/// A question about a text.
+fn compared(random: &mut Random, position: usize) -> String {
+    let (a, b) = (text(random), text(random));
+    match random.below(7) {
+        0 => format!("arg{position} == '{a}'"),
+        1 => format!("'{a}' != arg{position}"),
+        2 => format!("arg{position} in ['{a}', \"{b}\"]"),
+        3 => format!("arg{position}.startsWith('{a}')"),
+        4 => format!("arg{position}.endsWith('{a}')"),
+        5 => format!("arg{position}.contains('{a}')"),
+        _ => {
+            let (a, b) = (a.replace('.', r"\\."), b.replace('.', r"\\."));
+            format!("arg{position}.matches('^({a}|{b})')")
+        }
+    }
+}
+
 /// A condition over some of the arguments.
-fn condition(random: &mut Random, args: &[(usize, Width)], depth: usize) -> String {
+fn condition(random: &mut Random, args: Named<'_>, depth: usize) -> String {
     if depth > 0 && random.once_in(2) {
         let (a, b) = (condition(random, args, depth - 1), condition(random, args, depth - 1));
-        return match random.below(6) {
+        return match random.below(7) {
+            6 => format!("({a}) ? ({b}) : {}", condition(random, args, depth - 1)),
             0 => format!("({a}) && ({b})"),
             1 => format!("({a}) || ({b})"),
             2 => format!("xor({a}, {b})"),
@@ -196,14 +226,24 @@ fn condition(random: &mut Random, args: &[(usize, Width)], depth: usize) -> Stri
             _ => format!("or({a}, {b})"),
         };
     }
-    let Some(&(position, width)) = random.pick(args) else { return "true".to_owned() };
+    if let (Some(position), true) =
+        (random.pick(args.texts).copied(), args.numbers.is_empty() || random.once_in(2))
+    {
+        return compared(random, position);
+    }
+    let Some(&(position, width)) = random.pick(args.numbers) else { return "true".to_owned() };
     let sign = random.pick_or(&["==", "!=", "<", "<=", ">", ">="], "==");
     let literal = |random: &mut Random| {
         let suffix = if width.signed { "" } else { "u" };
         format!("{}{suffix}", integer(random, width))
     };
     let constant = literal(random);
-    match random.below(4) {
+    match random.below(6) {
+        4 => format!("arg{position} in [{constant}, {}]", literal(random)),
+        5 => {
+            let other = literal(random);
+            format!("(arg{position} > {other} ? arg{position} : {constant}) {sign} {other}")
+        }
         0 => format!("arg{position} + {} {sign} {constant}", literal(random)),
         1 => format!("arg{position} - {} {sign} {constant}", literal(random)),
         _ => format!("arg{position} {sign} {constant}"),

@@ -109,7 +109,7 @@ impl Asked {
         for filter in filters {
             let FilterTest::Known(test) = &filter.test else { continue };
             if let Comparison::Cel(condition) = &test.comparison {
-                literals(condition, &mut asked.numbers);
+                named(condition, &mut asked);
             } else if filter.subject == subject {
                 asked.add(&test.comparison);
             }
@@ -152,17 +152,15 @@ impl Asked {
     }
 }
 
-fn literals(expression: &Expression, found: &mut Vec<i128>) {
+/// The numbers that an expression names, and what it compares texts with.
+fn named(expression: &Expression, asked: &mut Asked) {
     match expression {
-        Expression::Literal(value, _) => found.push(*value),
-        Expression::Bool(_) | Expression::Argument(..) => {}
-        Expression::Convert(operand, _)
-        | Expression::Not(operand)
-        | Expression::Negate(operand) => literals(operand, found),
-        Expression::Binary(_, left, right) => {
-            literals(left, found);
-            literals(right, found);
-        }
+        Expression::Literal(value, _) => asked.numbers.push(*value),
+        Expression::Compare(_, comparison) => asked.add(comparison),
+        _ => {}
+    }
+    for operand in expression.operands() {
+        named(operand, asked);
     }
 }
 
