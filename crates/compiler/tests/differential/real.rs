@@ -15,7 +15,7 @@ use std::rc::Rc;
 pub(crate) fn can_be_made(kind: TypeName) -> bool {
     use TypeName as T;
     matches!(kind.kind(), ValueKind::Integer(_) | ValueKind::Capability)
-        || matches!(kind, T::String | T::CharBuf | T::Sockaddr | T::SockaddrUn)
+        || matches!(kind, T::String | T::CharBuf | T::CharIovec | T::Sockaddr | T::SockaddrUn)
 }
 
 /// Whether a type is nothing but a number.
@@ -134,7 +134,7 @@ impl Given {
             match value {
                 // What is longer is cut, for filters too.
                 Value::Text(text) => {
-                    if *kind == TypeName::CharBuf && text.len() > TEXT_MAX {
+                    if kind.is_buffer() && text.len() > TEXT_MAX {
                         beyond = text.len() - TEXT_MAX;
                     }
                     text.truncate(TEXT_MAX);
@@ -174,8 +174,11 @@ impl Given {
                 (TypeName::File | TypeName::Path, _) => 0,
                 _ => self.word(*kind, value, memory),
             };
-            if *kind == TypeName::CharBuf {
+            if kind.is_buffer() {
                 arguments[*index as usize + 1] = match value {
+                    Value::Text(bytes) if *kind == TypeName::CharIovec => {
+                        self.pieces(self.length(bytes)).len() as u64
+                    }
                     Value::Text(bytes) => self.length(bytes) as u64,
                     // Nothing of nowhere can be read.
                     _ => 1 + self.above % 5000,
@@ -200,6 +203,18 @@ impl Given {
                 let mut whole = bytes.clone();
                 whole.resize(self.length(bytes), b'+');
                 keep(memory, whole)
+            }
+            (Value::Text(bytes), ValueKind::Text) if kind == TypeName::CharIovec => {
+                let mut whole = bytes.clone();
+                whole.resize(self.length(bytes), b'+');
+                let mut segments = Vec::new();
+                for length in self.pieces(whole.len()) {
+                    let rest = whole.split_off(length);
+                    let piece = std::mem::replace(&mut whole, rest);
+                    segments.extend(keep(memory, piece).to_ne_bytes());
+                    segments.extend((length as u64).to_ne_bytes());
+                }
+                keep(memory, segments)
             }
             (Value::UnixAddress { family, path }, _) => {
                 let mut bytes = family.to_ne_bytes().to_vec();
@@ -233,6 +248,22 @@ impl Given {
             (Value::Fault, _) => self.nowhere,
             (value, _) => panic!("{value:?} of type {kind} cannot be made up"),
         }
+    }
+
+    /// The lengths of the segments that so many bytes are in; some are empty.
+    fn pieces(&self, length: usize) -> Vec<usize> {
+        let mut words = Words::new(self.above ^ length as u64);
+        let mut left = length;
+        let mut pieces = Vec::new();
+        while left > 0 {
+            let bound = words.of(&[1, 4, 100, 5000]);
+            let piece = words.below(bound + 1).min(left);
+            // No more segments than a call can have.
+            let piece = if pieces.len() < 1000 { piece } else { left };
+            pieces.push(piece);
+            left -= piece;
+        }
+        pieces
     }
 
     /// How long a buffer is of which these bytes fit.
@@ -274,7 +305,7 @@ impl Given {
                 }
             }
             (Value::Capability(number), _) => Observed::Int(number.cast_signed()),
-            (Value::Text(bytes), _) if kind == TypeName::CharBuf => Observed::Bytes {
+            (Value::Text(bytes), _) if kind.is_buffer() => Observed::Bytes {
                 bytes: bytes.clone(),
                 original: (self.length(bytes) > TEXT_MAX).then_some(self.length(bytes) as u64),
             },

@@ -48,7 +48,7 @@ impl Call {
     #[must_use]
     pub fn indices(&self) -> Vec<u32> {
         let mut next = 0;
-        let width = |kind: &TypeName| if *kind == TypeName::CharBuf { 2 } else { 1 };
+        let width = |kind: &TypeName| if needs_size(*kind) { 2 } else { 1 };
         let index = |kind| {
             let index = next;
             next += width(kind);
@@ -56,6 +56,11 @@ impl Call {
         };
         self.args.iter().map(index).collect()
     }
+}
+
+/// Whether the argument behind one of this type says how much there is of it.
+fn needs_size(kind: TypeName) -> bool {
+    matches!(kind, TypeName::CharBuf | TypeName::CharIovec)
 }
 
 pub(super) fn draw(
@@ -180,7 +185,7 @@ impl fmt::Display for Draft {
         writeln!(f, "metadata: {{name: drawn}}\nspec:\n  {hook},")?;
         let indices = self.call.indices();
         let list = indices.iter().zip(args).map(|(index, kind)| match kind {
-            TypeName::CharBuf => {
+            kind if needs_size(*kind) => {
                 format!("{{index: {index}, type: {kind}, sizeArgIndex: {}}}", index + 2)
             }
             kind => format!("{{index: {index}, type: {kind}}}"),

@@ -59,7 +59,7 @@ fn one(random: &mut Random, kind: TypeName, subject: Subject, filters: &[&Filter
         ValueKind::Text => {
             let mut bytes = text(random, &asked);
             // Only buffers can hold a NUL.
-            if !matches!(kind, TypeName::CharBuf | TypeName::CharIovec) {
+            if !kind.is_buffer() {
                 bytes.retain(|byte| *byte != 0);
             }
             Value::Text(bytes)
