@@ -267,8 +267,13 @@ const WHOLE_MAX: usize = 327_360;
 
 #[test]
 fn a_long_buffer_is_captured_whole_when_asked_for() {
-    let Some(mut harness) = Harness::new() else { return };
-    let hook = "
+    for more in ["", "return: true\nreturnArg: {index: 0, type: int64}\n"] {
+        whole_buffers(more);
+    }
+}
+
+/// A policy that captures what write(2) is given and that begins with "whole".
+const WHOLE: &str = "
 call: sys_write
 syscall: true
 args:
@@ -278,7 +283,10 @@ selectors:
 - matchArgs:
   - {args: [1], operator: Prefix, values: [whole]}
 ";
-    harness.load(&policy("write", "kprobes", hook));
+
+fn whole_buffers(more: &str) {
+    let Some(mut harness) = Harness::new() else { return };
+    harness.load(&policy("write", "kprobes", &format!("{}{more}", WHOLE.trim_start())));
     let mut null = File::options().write(true).open("/dev/null").unwrap();
     let long: Vec<u8> = (0..WHOLE_MAX + 1).map(|at| (at / 3) as u8).collect();
     let lengths = [10, 4095, 4096, 4097, 8192, 8193, 100_000, WHOLE_MAX, WHOLE_MAX + 1];
@@ -298,4 +306,29 @@ selectors:
         assert!(seen.args[1] == bytes(whole, original), "{} bytes", buffer.len());
     }
     assert_eq!(harness.decoder.forgotten(), 0);
+}
+
+#[test]
+fn a_buffer_of_which_parts_are_lost_ends_there() {
+    let Some(mut harness) = Harness::new() else { return };
+    harness.load(&policy("write", "kprobes", WHOLE));
+    let mut null = File::options().write(true).open("/dev/null").unwrap();
+    let long: Vec<u8> = (0..WHOLE_MAX).map(|at| (at / 3) as u8).collect();
+    let buffer = [b"whole", &long[5..]].concat();
+    // Together more than the ring takes.
+    let seen = own(&mut harness, || {
+        for _ in 0..20 {
+            assert_eq!(null.write(&buffer).unwrap(), buffer.len());
+        }
+    });
+    let mut cut = 0;
+    for seen in &seen {
+        let Some(Observed::Bytes { bytes, original }) = &seen.args[1] else { panic!() };
+        assert!(buffer.starts_with(bytes), "{} bytes", bytes.len());
+        let whole = bytes.len() == buffer.len();
+        assert_eq!(*original, (!whole).then_some(WHOLE_MAX as u64));
+        cut += usize::from(!whole);
+    }
+    let whole = seen.len() - cut;
+    assert!((10..20).contains(&whole), "{whole} whole, {cut} cut");
 }
