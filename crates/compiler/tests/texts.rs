@@ -154,6 +154,13 @@ fn contains() {
         ],
     );
     check(h, "SubStringIgnCase", &["Ä-txé"], &[("x/Ä-TXé", true), ("x/ä-txé", false)]);
+    check(
+        h,
+        "NotSubString",
+        &["tx-needle", "~"],
+        &[("/a/tx-needl", true), ("/a/tx-needle/b", false), ("a~", false), ("tx-NEEDLE", true)],
+    );
+    check(h, "NotSubStringIgnCase", &["Tx-n"], &[("a/tx-m", true), ("a/TX-Nb", false)]);
     let far = format!("{}tx-end", "a".repeat(4089));
     check(h, "SubString", &["tx-end", "never"], &[(&far, true), (&far[..4094], false)]);
 }

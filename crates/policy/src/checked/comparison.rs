@@ -193,7 +193,9 @@ impl ValueKind {
             O::Postfix,
             O::NotPostfix,
             O::SubString,
+            O::NotSubString,
             O::SubStringIgnCase,
+            O::NotSubStringIgnCase,
         ];
         let source = [O::SAddr, O::NotSAddr, O::SPort, O::NotSPort, O::SPortPriv, O::NotSPortPriv];
         let destination =
@@ -262,7 +264,14 @@ pub(crate) fn parse(
     let negated = operator.is_negated();
     let part = matches!(
         operator,
-        O::Prefix | O::NotPrefix | O::Postfix | O::NotPostfix | O::SubString | O::SubStringIgnCase
+        O::Prefix
+            | O::NotPrefix
+            | O::Postfix
+            | O::NotPostfix
+            | O::SubString
+            | O::NotSubString
+            | O::SubStringIgnCase
+            | O::NotSubStringIgnCase
     );
     if part {
         each(values, |value| {
@@ -299,8 +308,10 @@ pub(crate) fn parse(
         })?),
         O::Prefix | O::NotPrefix => Comparison::Prefix(bytes(false)),
         O::Postfix | O::NotPostfix => Comparison::Postfix(bytes(!kind.is_buffer())),
-        O::SubString => Comparison::Contains(bytes(false)),
-        O::SubStringIgnCase => Comparison::ContainsIgnoringCase(bytes(false)),
+        O::SubString | O::NotSubString => Comparison::Contains(bytes(false)),
+        O::SubStringIgnCase | O::NotSubStringIgnCase => {
+            Comparison::ContainsIgnoringCase(bytes(false))
+        }
         O::SAddr | O::NotSAddr => Comparison::SourceAddress(each(values, Cidr::parse)?),
         O::DAddr | O::NotDAddr => Comparison::DestinationAddress(each(values, Cidr::parse)?),
         O::SPort | O::NotSPort => Comparison::SourcePort(each(values, ports)?),

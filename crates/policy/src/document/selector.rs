@@ -177,8 +177,12 @@ choices! {
         NotInRange "NotInRange" | "notinrange",
         /// Contains one of them.
         SubString "SubString" | "substring",
+        /// Contains none of them.
+        NotSubString "NotSubString",
         /// Contains one of them, upper and lower case taken as equal.
         SubStringIgnCase "SubStringIgnCase" | "SubStringIgnoreCase" | "substringigncase",
+        /// Contains none of them, upper and lower case taken as equal.
+        NotSubStringIgnCase "NotSubStringIgnCase",
         /// A CEL expression over the arguments holds.
         CelExpr "CelExpr" | "celexpr",
         /// Is a file of one of these types.

@@ -154,7 +154,7 @@ fn texts_and_buffers() {
         table(
             kind,
             "SubString",
-            "",
+            "NotSubString",
             "[bcd, xx]",
             &texts(&["bcd", "abcde", "bcbcd", "xxx"]),
             &texts(&["bc", "bCd", "", "x"]),
@@ -162,14 +162,21 @@ fn texts_and_buffers() {
         table(
             kind,
             "SubStringIgnCase",
-            "",
+            "NotSubStringIgnCase",
             "[bCd]",
             &texts(&["BCD", "aBcDe"]),
             &texts(&["bc", "b\u{43f}d"]),
         );
     }
     // Upper and lower case are those of ASCII.
-    table("string", "SubStringIgnCase", "", "[ä]", &texts(&["xä"]), &texts(&["xÄ"]));
+    table(
+        "string",
+        "SubStringIgnCase",
+        "NotSubStringIgnCase",
+        "[ä]",
+        &texts(&["xä"]),
+        &texts(&["xÄ"]),
+    );
 }
 
 #[test]
@@ -182,7 +189,7 @@ fn long_texts_are_compared_whole() {
         table("string", operator, negated, &values, &texts(&[&a]), &texts(&[&b, &a[1..]]));
         table("file", operator, negated, &values, &paths(&[&a]), &paths(&[&b, &a[1..]]));
     }
-    table("string", "SubString", "", &values, &texts(&[&a]), &texts(&[&b]));
+    table("string", "SubString", "NotSubString", &values, &texts(&[&a]), &texts(&[&b]));
 }
 
 #[test]
@@ -210,8 +217,15 @@ fn what_has_a_path() {
         );
         table(kind, "Prefix", "NotPrefix", "[/etc]", &paths(&["/etcetera"]), &paths(&["/et"]));
         table(kind, "Postfix", "NotPostfix", "[wd]", &paths(&["/pwd"]), &paths(&["/wdx"]));
-        table(kind, "SubString", "", "[bin]", &paths(&["/sbin/x"]), &paths(&["/bi/n"]));
-        table(kind, "SubStringIgnCase", "", "[BIN]", &paths(&["/sbin"]), &paths(&["/bi"]));
+        table(kind, "SubString", "NotSubString", "[bin]", &paths(&["/sbin/x"]), &paths(&["/bi/n"]));
+        table(
+            kind,
+            "SubStringIgnCase",
+            "NotSubStringIgnCase",
+            "[BIN]",
+            &paths(&["/sbin"]),
+            &paths(&["/bi"]),
+        );
         // A pipe has no path, so it has no other path either.
         let pipe = Value::path("");
         for operator in ["Equal", "NotEqual", "Prefix", "NotPrefix", "Postfix", "NotPostfix"] {
@@ -355,7 +369,7 @@ fn unix_addresses() {
     table("Equal", "NotEqual", "[/run/a]", &[at("/run/a")], &[at("/run/ab"), at("\0run/a")]);
     table("Prefix", "NotPrefix", "[/run/]", &[at("/run/a")], &[at("/tmp")]);
     table("Postfix", "NotPostfix", "[.sock]", &[at("a.sock")], &[at("a.sock2")]);
-    table("SubString", "", "[dbus]", &[at("\0/tmp/dbus-1")], &[at("/tmp/dbu")]);
+    table("SubString", "NotSubString", "[dbus]", &[at("\0/tmp/dbus-1")], &[at("/tmp/dbu")]);
     table("Equal", "NotEqual", "['@abc']", &[at("\0abc")], &[at("abc"), at("\0abcd")]);
     table("Family", "NotFamily", "[AF_UNIX]", &[at(""), at("/x")], &[]);
     for operator in ["Equal", "NotEqual", "Prefix", "NotPrefix"] {
