@@ -113,6 +113,7 @@ fn the_name_of_a_network_device() {
             ("operator: Postfix, values: [l]", false),
             ("operator: SubString, values: [O]", false),
             ("operator: SubStringIgnCase, values: [O]", true),
+            ("operator: NotSubString, values: [o]", false),
         ] {
             let seen = of_task(&mut harness, 0o162, "net_device", field, filter);
             assert_eq!(seen, if matches { text("lo") } else { None }, "{filter}");
@@ -260,6 +261,29 @@ fn data_of_an_iterator() {
             message.put(array.unwrap(), &start.to_ne_bytes());
             let what = "iov_iter, btfType: msghdr, resolve: msg_iter";
             assert_eq!(message.seen(what), seen, "{kind}");
+        }
+    }
+}
+
+/// A register of the caller: the first argument of a system call.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_register() {
+    let Some(mut harness) = Harness::new() else { return };
+    for (register, kind, value, seen) in [
+        ("edi", "auto", 0o164_u64, Observed::Uint(0o164)),
+        ("dil", "auto", 0o164, Observed::Uint(0o164)),
+        ("rdi", "int64", 0o164, Observed::Long(0o164)),
+    ] {
+        for (given, expected) in [(value, Some(seen.clone())), (value + 1, None)] {
+            let hook = format!(
+                "call: sys_umask\nsyscall: true\nargs:\n- {{index: 0, type: int}}\ndata:\n- {{index: 0, type: {kind}, source: pt_regs, resolve: {register}}}\nselectors:\n- matchArgs:\n  - {{index: 0, operator: Equal, values: ['{value}']}}\n  matchData:\n  - {{index: 0, operator: Equal, values: ['{given}']}}\n"
+            );
+            harness.load(&policy("register", "kprobes", &hook));
+            let seen = own_thread(harness.during(|| harness::umask(0o164)));
+            harness.remove("register");
+            let seen = seen.into_iter().next().and_then(|mut seen| seen.data.remove(0));
+            assert_eq!(seen, expected, "{register} {given}");
         }
     }
 }
