@@ -351,3 +351,74 @@ fn digests_and_counters_are_looked_at() {
     let EventKind::Uprobe { counter, .. } = &seen[0].hook.event else { panic!() };
     assert_eq!((seen.len(), *counter), (1, offset));
 }
+
+#[test]
+fn a_text_is_brought_in_to_its_end() {
+    let Some(mut harness) = Harness::with(Feature::SleepableUprobe) else { return };
+    let place = Place::new("uprobe-pages");
+    // The text begins in one page of the data and ends in the next.
+    let text: Vec<u8> = b"over the edge ".iter().copied().cycle().take(600).collect();
+    let mut data = vec![0; 0x2000];
+    data[0xf00..0xf00 + text.len()].copy_from_slice(&text);
+    let mut code = vec![0xbf];
+    code.extend((DATA as u32 + 0xf00).to_le_bytes()); // mov edi, text
+    code.extend([0xe8, 9, 0, 0, 0]); // call work
+    code.extend([0x31, 0xff, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05]); // exit(0)
+    let work = TEXT + code.len() as u64;
+    code.extend([0x90, 0xc3]);
+    let mut made = Synthetic::new();
+    made.text(&code);
+    made.data(&data);
+    made.symbol(Symbol::function("work", work, 2));
+    let path = place.0.join("pages");
+    made.write(&path);
+    harness.load(&hook(&path, "symbols: [work]\nargs: [{index: 0, type: string}]"));
+    let seen = run(&mut harness, &path);
+    assert_eq!(seen[0].args, [Some(Observed::Text(text))]);
+    // Another policy at the same place that reads something else.
+    let other = hook(&path, "symbols: [work]\nargs: [{index: 0, type: char_buf, sizeArgIndex: 1}]");
+    assert!(harness.try_load(&other).is_err(), "no length");
+    harness.load(&hook(&path, "symbols: [work]").replace("name: probe", "name: other"));
+    let mut names: Vec<_> =
+        run(&mut harness, &path).iter().map(|seen| seen.policy.name.clone()).collect();
+    names.sort();
+    assert_eq!(names, ["other", "probe"]);
+}
+
+#[test]
+fn a_program_can_be_killed_where_it_is() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-kill");
+    let path = program(&place, "killed");
+    let killing = |value: &str| {
+        hook(
+            &path,
+            &format!(
+                "symbols: [work]\nargs: [{{index: 0, type: int}}]\nselectors: [{{matchArgs: [{{index: 0, operator: Equal, values: ['{value}']}}], matchActions: [{{action: Sigkill}}]}}]"
+            ),
+        )
+    };
+    harness.load(&killing("-3"));
+    assert!(Command::new(&path).status().unwrap().success());
+    harness.load(&killing("-2"));
+    let seen = harness.everything_during(|| {
+        assert_eq!(Command::new(&path).status().unwrap().signal(), Some(9));
+    });
+    assert_eq!(symbols(&seen), ["work"]);
+}
+
+#[test]
+fn many_places_come_and_go_in_a_moment() {
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-many");
+    let path = program(&place, "many");
+    let offsets: Vec<String> = (0..100).map(|at| (TEXT_OFFSET + 0x100 + at).to_string()).collect();
+    harness.load(&hook(&path, &format!("offsets: [{}]", offsets.join(", "))));
+    let began = std::time::Instant::now();
+    harness.remove("probe");
+    // One after the other they would take more than five seconds.
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(3), "{took:?}");
+    assert!(run(&mut harness, &path).is_empty());
+}

@@ -118,9 +118,9 @@ mod tests {
         assert_eq!(inside(text + 15), Some("first"));
         assert_eq!(inside(text + 16), Some("second"));
         assert_eq!(inside(text + 63), None);
-        assert!(contents.is_code(text + 0xfff) && !contents.is_code(text + 0x1000));
+        assert!(contents.is_code(text + 0x1fff) && !contents.is_code(text + 0x2000));
         assert_eq!(contents.code_offset(TEXT + 63), Some(text + 63));
-        assert_eq!(contents.code_offset(TEXT + 0x1000), None);
+        assert_eq!(contents.code_offset(TEXT + 0x2000), None);
         assert!(!contents.is_go);
     }
 

@@ -6,7 +6,7 @@
 //! - [`Function`]: a function by its name, from the symbol tables or from Go's own table
 //! - [`StaticProbe`]: a static probe (USDT), with where its arguments are
 //! - [`Operand`]: where an argument of a static probe is
-//! - [`Hash`]: digests of the file
+//! - [`enum@Hash`]: digests of the file
 
 mod contents;
 mod digest;

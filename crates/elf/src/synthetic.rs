@@ -14,7 +14,7 @@ pub const DATA: u64 = 0x60_3000;
 /// Where in the file the code is.
 pub const TEXT_OFFSET: u64 = 0x1000;
 /// Bytes of code or data, at most.
-const PART: usize = 0x1000;
+const PART: usize = 0x2000;
 /// Where in the file the data is.
 pub const DATA_OFFSET: u64 = TEXT_OFFSET + PART as u64;
 

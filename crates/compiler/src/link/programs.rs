@@ -20,6 +20,9 @@ use kernel::program::Program;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+/// Places that are let go of at a time.
+const AT_A_TIME: usize = 32;
+
 /// The programs of all places.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -183,6 +186,7 @@ impl Programs {
                 counted.extend(program.counters().unwrap_or_default());
             }
         }
+        let_go(gone.into_values());
         Ok(counted)
     }
 
@@ -302,4 +306,26 @@ fn bring_in(
         }
     }
     Ok(())
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        let_go(std::mem::take(&mut self.places).into_values());
+    }
+}
+
+/// Detaches what hangs at places. Each uprobe that goes waits until no CPU is at it any more, some 50 ms:
+/// many wait at the same time.
+fn let_go(places: impl Iterator<Item = Occupied>) {
+    let mut shares: Vec<Vec<Occupied>> = Vec::new();
+    shares.resize_with(AT_A_TIME, Vec::new);
+    for (index, occupied) in places.enumerate() {
+        shares[index % AT_A_TIME].push(occupied);
+    }
+    std::thread::scope(|scope| {
+        for share in shares.into_iter().filter(|share| !share.is_empty()) {
+            // Without another thread, this one drops them.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(share));
+        }
+    });
 }
