@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::process::{Command, Stdio};
 
 /// What this thread's calls show while `body` runs.
 fn own(harness: &mut Harness, body: impl FnOnce()) -> Vec<Observation> {
@@ -264,6 +265,34 @@ fn an_array_of_a_tracepoint_is_its_elements() {
 
 /// Longest buffer that is captured whole.
 const WHOLE_MAX: usize = 327_360;
+
+#[test]
+fn a_text_that_a_record_has_elsewhere() {
+    let Some(mut harness) = Harness::with(Feature::Tracepoint) else { return };
+    for (filter, wanted) in [
+        ("operator: Equal, values: [/proc/self/exe]", 1),
+        ("operator: Equal, values: [/proc/self/ex]", 0),
+        ("operator: Postfix, values: [self/exe]", 1),
+    ] {
+        let hook = format!(
+            "subsystem: sched\nevent: sched_process_exec\nargs:\n- {{index: 4, type: data_loc}}\nselectors:\n- matchArgs:\n  - {{args: [0], {filter}}}\n"
+        );
+        harness.load(&policy("exec", "tracepoints", &hook));
+        let mut child = 0;
+        let seen = harness.everything_during(|| {
+            let mut command = Command::new("/proc/self/exe");
+            let command = command.arg("--list").stdout(Stdio::null());
+            let mut running = command.spawn().unwrap();
+            child = running.id();
+            running.wait().unwrap();
+        });
+        let seen: Vec<_> = seen.into_iter().filter(|seen| seen.tid == child).collect();
+        assert_eq!(seen.len(), wanted, "{filter}: {seen:?}");
+        let text = Some(Observed::Text(b"/proc/self/exe".to_vec()));
+        assert!(seen.iter().all(|seen| seen.args[0] == text), "{seen:?}");
+        harness.remove("exec");
+    }
+}
 
 #[test]
 fn a_long_buffer_is_captured_whole_when_asked_for() {

@@ -73,7 +73,8 @@ pub(crate) fn of(name: TypeName) -> Option<&'static dyn Kind> {
         T::Uint8 => &integer::UINT8,
         T::Int64 | T::Sint64 | T::Long => &integer::INT64,
         T::Uint64 | T::Ulong | T::SizeT => &integer::UINT64,
-        T::String => &text::String,
+        // Where it is, the plan says.
+        T::String | T::DataLoc => &text::String,
         T::Filename => &text::Filename,
         T::NetDevice => &text::NetDevice,
         T::ConstBuf => &array::Array,
@@ -98,7 +99,7 @@ pub(crate) fn of(name: TypeName) -> Option<&'static dyn Kind> {
         T::File | T::Fd | T::Kiocb => &path::FILE,
         T::Path | T::Dentry => &path::PATH,
         T::LinuxBinprm => &path::BINPRM,
-        _ => return None,
+        T::Auto | T::Nop => return None,
     })
 }
 
