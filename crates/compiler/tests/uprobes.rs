@@ -422,3 +422,53 @@ fn many_places_come_and_go_in_a_moment() {
     assert!(took < std::time::Duration::from_secs(3), "{took:?}");
     assert!(run(&mut harness, &path).is_empty());
 }
+
+#[test]
+fn names_that_stand_for_several_things_are_told() {
+    use elf::synthetic::Section;
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("uprobe-names");
+    let mut made = Synthetic::new();
+    made.text(&[0xc3; 64]);
+    let local = |name: &str, at| Symbol { local: true, ..Symbol::function(name, TEXT + at, 1) };
+    let chooser = |name: &str, at| {
+        let kind = elf::synthetic::CHOOSER;
+        Symbol { kind, ..Symbol::function(name, TEXT + at, 1) }
+    };
+    made.symbol(local("twice", 1));
+    made.symbol(local("twice", 2));
+    made.symbol(chooser("copy", 3));
+    made.symbol(local("__copy_fast", 4));
+    made.symbol(chooser("move", 5));
+    made.symbol(Symbol::function("move", TEXT + 6, 1));
+    let path = place.0.join("names");
+    made.write(&path);
+    let planned = |symbol: &str, rest: &str| {
+        let policy = hook(&path, &format!("symbols: [{symbol}]\n{rest}"));
+        let policy = policy::CheckedPolicy::read("p", &policy).unwrap();
+        let plan = compiler::plan::Plan::new(policy.into(), &harness.machine);
+        plan.map(|plan| (plan.hooks.len(), plan.notes)).map_err(|problems| problems.to_string())
+    };
+    let (count, notes) = planned("twice", "").unwrap();
+    assert_eq!((count, notes.len()), (2, 1));
+    assert!(notes[0].message.ends_with("has 2 functions twice: all of them are hooked"));
+    let error = planned("copy", "").unwrap_err();
+    assert!(error.contains("hook the one that it chooses, such as __copy_fast"), "{error}");
+    let (count, notes) = planned("move", "").unwrap();
+    assert_eq!((count, notes.len()), (1, 1));
+    assert!(notes[0].message.contains("is hooked in one version"), "{notes:?}");
+    let (_, notes) = planned("__copy_fast", "").unwrap();
+    assert!(notes.is_empty());
+
+    // A Go program without symbols: names are known, but there is no return and there are no arguments.
+    let mut made = Synthetic::new();
+    made.text(&[0xc3; 64]);
+    made.section(Section::data(".gopclntab", &[]));
+    let path = place.0.join("go");
+    made.write(&path);
+    harness.load(&hook(&path, &format!("offsets: [{TEXT_OFFSET}]")));
+    let returns =
+        format!("offsets: [{TEXT_OFFSET}]\nreturn: true\nreturnArg: {{index: 0, type: int}}");
+    let error = harness.try_load(&hook(&path, &returns)).unwrap_err();
+    assert!(error.contains("it is a Go program, which moves its stacks"), "{error}");
+}

@@ -7,6 +7,8 @@ use object::elf::{STT_FUNC, SymbolType};
 
 use crate::{Contents, ProgramFile};
 
+/// Kind of the symbols of functions that choose another.
+pub const CHOOSER: SymbolType = object::elf::STT_GNU_IFUNC;
 /// Address of the code.
 pub const TEXT: u64 = 0x40_1000;
 /// Address of the data, which can be written.

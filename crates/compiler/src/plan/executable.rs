@@ -284,6 +284,21 @@ impl Executable {
         })
     }
 
+    /// What is worth knowing of a name by which several things go: of two versions of `memcpy` in the
+    /// C library one is a function, for old programs, and the other chooses.
+    pub(super) fn also_chosen(&self, symbol: &Symbol) -> Option<String> {
+        let name = &symbol.name;
+        let mut found = self.contents.named(name);
+        found.any(|function| function.kind == FunctionKind::Chooser).then(|| {
+            format!(
+                "`{name}` of {} is hooked in one version; by the other, programs call a function that \
+                 is chosen when they start (an indirect function): hook that one too{}",
+                self.path,
+                self.chosen(name)
+            )
+        })
+    }
+
     /// Functions that a chooser may mean, by their names.
     fn chosen(&self, name: &str) -> String {
         let part = format!("{name}_");

@@ -36,6 +36,11 @@ impl Planner<'_> {
                 );
                 self.note(place, message);
             }
+            if let Wanted::Symbol(symbol) = wanted
+                && let Some(message) = executable.also_chosen(symbol)
+            {
+                self.note(place, message);
+            }
             for offset in offsets {
                 if hooked.contains(&offset) {
                     self.note(place, "an earlier element of this list is the same place");
