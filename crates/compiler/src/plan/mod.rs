@@ -7,6 +7,7 @@
 mod attachment;
 mod executable;
 mod function;
+pub mod gates;
 mod input;
 mod list;
 mod lsm;
