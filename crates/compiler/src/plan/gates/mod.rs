@@ -16,6 +16,8 @@
 
 mod files;
 mod processes;
+#[cfg(test)]
+mod tests;
 mod uncovered;
 
 use kernel::btf::{Btf, Kind};

@@ -186,7 +186,9 @@ pub(super) const GATES: &[Gates] = &[
         &[First(&["kernel_read_file"])],
         "kernel_read_file asks before the image is read",
     )
-    .except("KEXEC_FILE_UNLOAD, which drops a loaded image"),
+    .except(
+        "KEXEC_FILE_UNLOAD and KEXEC_FILE_ON_CRASH drop the image loaded before, without a hook",
+    ),
     gates(
         &["ioperm", "iopl"],
         &[First(&["locked_down"])],
