@@ -207,6 +207,15 @@ fn memory_that_cannot_be_read_is_told() {
     harness.load(&hook(&path, "symbols: [work]\nargs:\n- {index: 0, type: string}"));
     let seen = run(&mut harness, &path);
     assert_eq!(seen[0].args, [Some(Observed::Fault(Fault::Address))]);
+    // Five texts, of which some are no addresses.
+    let five: String =
+        (0..5).map(|index| format!("- {{index: {index}, type: string}}\n")).collect();
+    harness.load(&hook(&path, &format!("symbols: [work]\nargs:\n{five}")));
+    let args = run(&mut harness, &path).remove(0).args;
+    assert_eq!(args[1], Some(Observed::Text(b"hello".to_vec())));
+    for index in [0, 2, 4] {
+        assert_eq!(args[index], Some(Observed::Fault(Fault::Address)), "{index}");
+    }
 }
 
 #[test]

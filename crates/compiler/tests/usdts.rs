@@ -151,6 +151,15 @@ fn every_kind_of_operand_is_read() {
         let args: Vec<_> = seen.iter().map(|seen| seen.args.clone()).collect();
         assert_eq!(args, [[Some(expected)]], "{argument}");
     }
+    // Several texts and numbers in memory at a time.
+    let text = "{index: 5, type: string}";
+    let number = "{index: 1, type: int}";
+    let args = [text, number, text, "{index: 3, type: uint64}", text, text, text].join(", ");
+    harness.load(&hook(&path, "start", &format!("args: [{args}]")));
+    let (seen, _) = run(&mut harness, &path);
+    let hello = Some(Observed::Text(b"hello".to_vec()));
+    assert_eq!(seen[0].args.iter().filter(|arg| **arg == hello).count(), 5);
+    assert_eq!(seen[0].args[1], Some(Observed::Int(-5)));
     // Filters see the same.
     for (argument, filter, count) in [
         ("{index: 1, type: int}", "operator: Equal, values: ['-5']", 1),

@@ -17,6 +17,7 @@ mod limits;
 mod loss;
 mod lsm;
 mod policies;
+mod programs;
 mod smoke;
 mod storm;
 mod tracepoints;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         policies::TESTS,
         bad_policies::TESTS,
         functions::TESTS,
+        programs::TESTS,
         tracepoints::TESTS,
         lsm::TESTS,
         intro::TESTS,

@@ -12,7 +12,7 @@
 
 use super::Emitter;
 use super::section::{Role, Section};
-use crate::plan::{HookPlan, Input, Source};
+use crate::plan::{HookPlan, Input, Operand, OperandPlace, Source};
 use crate::{Error, helper};
 use ebpf::{Cond, Size, Slot, Value};
 use policy::checked::ValueKind;
@@ -42,20 +42,30 @@ pub(crate) fn inputs(section: &Section) -> Vec<&Input> {
 /// Whether reading a value reads memory of the process.
 fn is_in_memory(input: &Input) -> bool {
     let own = input.source != Source::CurrentTask;
-    let address = match input.kind.kind() {
+    let operand =
+        matches!(input.source, Source::Operand(Operand { place: OperandPlace::Memory { .. }, .. }));
+    own && (is_address(input) || !input.hops.is_empty() || operand)
+}
+
+/// Whether a value is where its register or field points to.
+fn is_address(input: &Input) -> bool {
+    match input.kind.kind() {
         ValueKind::Integer(_) | ValueKind::Capability => false,
         _ => !matches!(input.kind, TypeName::Fd | TypeName::Nop),
-    };
-    own && (address || !input.hops.is_empty() || matches!(input.source, Source::Operand(_)))
+    }
 }
 
 impl Emitter<'_> {
+    /// Where values are read to: for all of them the same, as nobody looks at it.
+    pub(super) fn fault_in_slot(&mut self) -> Slot {
+        self.b.slot(PIECE as u32, 8)
+    }
+
     /// Reads a value as its capture will.
-    pub(super) fn fault_in(&mut self, input: &Input) -> Result<(), Error> {
+    pub(super) fn fault_in(&mut self, input: &Input, slot: Slot) -> Result<(), Error> {
         let done = self.b.create_block();
         let fault = self.fault_to(done);
         let loaded = self.load(input, fault)?.value;
-        let slot = self.b.slot(PIECE as u32, 8);
         match input.kind {
             TypeName::String => self.fault_in_text(slot, loaded),
             TypeName::SockaddrUn => {
@@ -76,9 +86,7 @@ impl Emitter<'_> {
                 self.touch(slot, loaded, 0);
                 self.touch(slot, loaded, 15);
             }
-            _ if is_in_memory(&Input { hops: Vec::new(), ..input.clone() }) => {
-                self.touch(slot, loaded, 0);
-            }
+            _ if is_address(input) => self.touch(slot, loaded, 0),
             _ => {}
         }
         self.b.jump(done, &[]);

@@ -217,8 +217,9 @@ pub(crate) fn fault_in(
     let tables = Tables { module: &mut module, list: &mut list };
     let mut e = emitter(body, shared, Lines::default(), tables, 0, section)?;
     e.waits = true;
+    let slot = e.fault_in_slot();
     for input in inputs {
-        e.fault_in(input)?;
+        e.fault_in(input, slot)?;
     }
     let leave = e.leave;
     e.b.jump(leave, &[]);
