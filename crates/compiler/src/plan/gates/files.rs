@@ -1,60 +1,59 @@
 //! Gates of system calls on files, directories, mounts and memory.
 //!
-//! A new open file is allocated before anything is looked up, created or truncated for it: its hook,
-//! `file_alloc_security`, is passed by all that give out a file descriptor of a new file, also by
-//! `open` with `O_PATH`, which passes no `file_open`.
+//! `file_open` is called when a file is opened, before it is truncated, but not with `O_PATH`, which gives
+//! a descriptor that can neither read nor write. Descriptors of files that have no name are stopped where
+//! the open file is allocated, by `file_alloc_security`. Kernels since 6.19 load no programs for it, as
+//! the file that it is given is not set up yet, and their stable predecessors may follow.
 
 use super::Way::{First, IfAny};
 use super::{Gates, gates};
 
+const ALLOCATED: &str = "alloc_empty_file asks before there is a descriptor, which is all that the call \
+                         gives; what it stands for is freed. No programs since 6.19";
+
 pub(super) const GATES: &[Gates] = &[
     gates(
         &["open", "openat", "openat2", "creat"],
-        &[First(&["file_alloc_security"])],
-        "path_openat allocates the file before it looks the path up, creates or truncates",
+        &[First(&["inode_create"]), First(&["file_open"])],
+        "may_o_create asks before the file is created, do_dentry_open before it is opened or truncated. \
+         O_PATH, which neither reads nor writes, is not denied; NFS and the like truncate while they \
+         look up",
     ),
     gates(
         &["open_by_handle_at"],
-        &[First(&["file_alloc_security"])],
-        "do_handle_open allocates the file before it is opened; the handle is decoded before",
+        &[First(&["file_open"])],
+        "do_dentry_open asks before the file is opened. O_PATH, which neither reads nor writes, is not \
+         denied",
     ),
     gates(
-        &["memfd_create", "memfd_secret", "userfaultfd", "pidfd_open"],
-        &[First(&["file_alloc_security"])],
-        "alloc_file_pseudo allocates the file that is all the call gives",
+        &["userfaultfd", "io_uring_setup"],
+        &[First(&["inode_init_security_anon"])],
+        "anon_inode_make_secure_inode asks before there is a file; what it stands for is freed",
     ),
     gates(
-        &[
-            "pipe",
-            "pipe2",
-            "eventfd",
-            "eventfd2",
-            "timerfd_create",
-            "epoll_create",
-            "epoll_create1",
-        ],
+        &["memfd_create", "memfd_secret", "pidfd_open", "pipe", "pipe2", "eventfd", "eventfd2"],
         &[First(&["file_alloc_security"])],
-        "alloc_file_pseudo allocates the file that is all the call gives",
+        ALLOCATED,
     ),
     gates(
-        &["inotify_init", "inotify_init1", "fanotify_init"],
+        &["timerfd_create", "epoll_create", "epoll_create1", "inotify_init", "inotify_init1"],
         &[First(&["file_alloc_security"])],
-        "alloc_file_pseudo allocates the file; the group is freed if it fails",
+        ALLOCATED,
     ),
     gates(
-        &["io_uring_setup"],
+        &["fanotify_init", "landlock_create_ruleset"],
         &[First(&["file_alloc_security"])],
-        "io_uring_setup allocates the ring's file; without it the ring is freed",
+        ALLOCATED,
     ),
     gates(
         &["swapon", "swapoff"],
-        &[First(&["file_alloc_security"])],
+        &[First(&["file_open"])],
         "both open the device (file_open_name) before they touch it",
     ),
     gates(
         &["mq_open"],
-        &[First(&["inode_create"]), First(&["file_alloc_security"])],
-        "vfs_mkobj asks before it creates; dentry_open allocates the file",
+        &[First(&["inode_create"]), First(&["file_open"])],
+        "vfs_mkobj asks before it creates; dentry_open before it opens",
     ),
     gates(
         &["read", "pread64", "readv", "preadv", "preadv2", "getdents", "getdents64"],
@@ -189,14 +188,16 @@ pub(super) const GATES: &[Gates] = &[
     gates(
         &["fsopen", "fspick", "fsmount", "open_tree"],
         &[First(&["file_alloc_security"])],
-        "each gives a file of its own; without it the context or the detached mount is dropped",
+        "alloc_empty_file asks before there is a descriptor; without it the context or the detached mount \
+         is dropped. No programs since 6.19",
     ),
     gates(
         &["fsconfig"],
         &[First(&["sb_set_mnt_opts"]), First(&["sb_remount"])],
-        "vfs_get_tree drops the new super block if it is denied; reconfigure_super asks first. \
+        "vfs_get_tree drops the super block if it is denied; reconfigure_super asks first. \
          Options that are only collected have no effect",
-    ),
+    )
+    .except("FSCONFIG_CMD_CREATE reads the file system, and replays its journal, before it asks"),
     gates(
         &["quotactl", "quotactl_fd"],
         &[First(&["quotactl"])],

@@ -11,6 +11,11 @@
 //! that give 0 leave the decision to the hook's default (`LSM_RET_DEFAULT`), so that gates of one call
 //! do not change others.
 //!
+//! Some of these hooks are called with spin locks held or in RCU read sections (`task_setrlimit`,
+//! `task_kill`, `inode_permission`): programs at gates must not be sleepable. That of `inode_permission`
+//! is called for each directory of each path that anyone looks up, and is a gate only where there is no
+//! other.
+//!
 //! Hooks on inodes (`inode_*`) are not called for inodes that the kernel keeps to itself (`IS_PRIVATE`):
 //! those of anonymous files, which have no name and no permissions that matter.
 

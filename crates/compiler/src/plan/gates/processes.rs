@@ -80,7 +80,11 @@ pub(super) const GATES: &[Gates] = &[
     ),
     gates(&["capset"], &[First(&["capset"])], "capset asks before commit_creds"),
     gates(&["prctl"], &[First(&["task_prctl"])], "prctl asks before it looks at the option")
-        .answer(Answer::PolicyExcept(ENOSYS)),
+        .answer(Answer::PolicyExcept(ENOSYS))
+        .except(
+            "PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_KEEPCAPS and PR_CAP_AMBIENT: the module \
+             `capability` carries them out in its own hook, before others are asked",
+        ),
     gates(
         &["unshare"],
         &[First(&["userns_create"])],
@@ -206,7 +210,7 @@ pub(super) const GATES: &[Gates] = &[
         &[First(&["settime"])],
         "do_sys_settimeofday64 asks before the time is set",
     )
-    .except("clocks of devices, as /dev/ptp0, whose open file is the right to set them"),
+    .except("clocks of devices, as /dev/ptp0, and auxiliary clocks"),
     gates(
         &["add_key"],
         &[First(&["key_permission"])],

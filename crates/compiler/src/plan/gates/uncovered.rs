@@ -64,8 +64,8 @@ pub(super) const UNCOVERED: &[Uncovered] = &[
     Uncovered {
         calls: &["landlock_restrict_self", "landlock_add_rule"],
         why: "the error of the only hook, `cred_prepare`, becomes ENOMEM, or none is called",
-        instead: "deny `landlock_create_ruleset`'s callers by `Sigkill`; the call takes rights only \
-                  from its caller",
+        instead: "deny `landlock_create_ruleset`, without which there is nothing to add to; the call \
+                  takes rights only from its caller",
     },
     Uncovered {
         calls: &["request_key", "keyctl"],
