@@ -26,12 +26,13 @@ pub(super) const GATES: &[Gates] = &[
          denied",
     ),
     gates(
-        &["userfaultfd", "io_uring_setup"],
+        &["userfaultfd", "io_uring_setup", "memfd_secret"],
         &[First(&["inode_init_security_anon"])],
-        "anon_inode_make_secure_inode asks before there is a file; what it stands for is freed",
+        "anon_inode_make_secure_inode and secretmem_file_create ask before there is a file; what it \
+         stands for is freed",
     ),
     gates(
-        &["memfd_create", "memfd_secret", "pidfd_open", "pipe", "pipe2", "eventfd", "eventfd2"],
+        &["memfd_create", "pidfd_open", "pipe", "pipe2", "eventfd", "eventfd2"],
         &[First(&["file_alloc_security"])],
         ALLOCATED,
     ),
