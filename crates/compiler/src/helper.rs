@@ -37,6 +37,8 @@ pub(crate) const COPY_FROM_USER: u32 = 148;
 pub(crate) const TASK_STORAGE_GET: u32 = 156;
 /// `bpf_get_current_task_btf()`, since 5.11
 pub(crate) const GET_CURRENT_TASK_BTF: u32 = 158;
+/// `bpf_task_pt_regs(task)`, since 5.15
+pub(crate) const TASK_PT_REGS: u32 = 175;
 /// `bpf_loop(count, callback, context, flags)`, since 5.17
 pub(crate) const LOOP: u32 = 181;
 

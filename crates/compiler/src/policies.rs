@@ -376,7 +376,9 @@ impl Policies {
             .flat_map(|loaded| &loaded.sections)
             .map(|(place, section)| (place, section));
         for (place, section) in sections.chain(leaving.iter().map(Leaving::pair)) {
-            if let Some(here) = wanted.get_mut(place) {
+            if let Some(here) = wanted.get_mut(place)
+                && !here.iter().any(|other| section.repeats(other))
+            {
                 here.push(section.clone());
             }
         }

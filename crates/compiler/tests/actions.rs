@@ -174,9 +174,8 @@ fn equal_events_within_the_interval_are_sent_once() {
 #[test]
 fn an_lsm_hook_denies_what_matches_and_nothing_else() {
     let Some(mut harness) = Harness::with(Feature::Lsm) else { return };
-    let directory = std::env::temp_dir().join(format!("actions-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let (secret, open) = (directory.join("secret"), directory.join("open"));
+    let directory = Directory::new("lsm");
+    let (secret, open) = (directory.0.join("secret"), directory.0.join("open"));
     std::fs::write(&secret, "s").unwrap();
     std::fs::write(&open, "o").unwrap();
     let deny = |name: &str, error: &str| {
@@ -211,5 +210,115 @@ fn an_lsm_hook_denies_what_matches_and_nothing_else() {
     assert!(errno().is_ok());
     harness.remove("second");
     assert!(errno().is_ok());
-    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// Makes links to `target` fail, in whatever way this kernel has; nothing else does.
+fn links_are_denied(mut harness: Harness) {
+    let directory = Directory::new("links");
+    let link = |target: &str| {
+        let at = directory.0.join("link");
+        let made = std::os::unix::fs::symlink(target, &at);
+        assert_eq!(at.symlink_metadata().is_ok(), made.is_ok());
+        let _ = std::fs::remove_file(&at);
+        made.map_err(|error| error.raw_os_error().unwrap())
+    };
+    for (call, more) in [
+        ("sys_symlinkat", ""),
+        ("sys_symlink", ""),
+        ("sys_symlink", "return: true\nreturnArg: {index: 0, type: int}"),
+    ] {
+        let hook = |call: &str| {
+            format!(
+                "call: {call}\nsyscall: true\n{more}\nargs:\n- {{index: 0, type: string}}\nselectors:\n- matchArgs:\n  - {{index: 0, operator: Equal, values: [/forbidden]}}\n  matchActions: [{{action: Override, argError: -13}}]"
+            )
+        };
+        harness.load(&policy("acts", "kprobes", &hook(call)));
+        let plan = harness.policies.plan(&key("acts")).unwrap().to_string();
+        let mut made = Vec::new();
+        let seen = harness.during(|| made = vec![link("/forbidden"), link("/allowed")]);
+        // The C library makes links by one of the two.
+        if seen.is_empty() {
+            assert_eq!(made, [Ok(()), Ok(())], "{plan}");
+            harness.remove("acts");
+            continue;
+        }
+        assert_eq!(made, [Err(13), Ok(())], "{plan}");
+        assert_eq!(seen.len(), 1);
+        if !more.is_empty() {
+            assert_eq!(seen[0].returned, Some(compiler::observed::Observed::Int(-13)), "{plan}");
+        }
+        assert_eq!(done(&harness), Done { posted: 1, overridden: 1, ..Done::default() });
+        assert!(harness.policies.set_mode(&key("acts"), Mode::Monitor).unwrap());
+        assert_eq!(link("/forbidden"), Ok(()), "{plan}");
+        assert!(harness.policies.set_mode(&key("acts"), Mode::Enforce).unwrap());
+        assert_eq!(link("/forbidden"), Err(13), "{plan}");
+        harness.remove("acts");
+        assert_eq!(link("/forbidden"), Ok(()), "{plan}");
+    }
+}
+
+#[test]
+fn system_calls_are_denied_as_this_kernel_can() {
+    if let Some(harness) = Harness::with(Feature::Lsm) {
+        links_are_denied(harness);
+    }
+}
+
+#[test]
+fn system_calls_are_denied_by_lsm() {
+    if let Some(harness) = Harness::without(Feature::Lsm, &[Feature::FmodRetSyscall]) {
+        links_are_denied(harness);
+    }
+}
+
+#[test]
+fn system_calls_are_denied_by_lsm_without_trampolines_on_them() {
+    for lacks in [&[Feature::Fentry][..], &[Feature::Fentry, Feature::Kprobe]] {
+        if let Some(harness) = Harness::without(Feature::Lsm, lacks) {
+            links_are_denied(harness);
+        }
+    }
+}
+
+#[test]
+fn security_functions_are_made_to_fail() {
+    let Some(mut harness) = Harness::with(Feature::FmodRet) else { return };
+    let directory = Directory::new("security");
+    let make = |mode: u32| {
+        let at = directory.0.join("made");
+        let made = rustix::fs::mkdir(&at, rustix::fs::Mode::from_raw_mode(mode));
+        let _ = std::fs::remove_dir(&at);
+        made.map_err(|error| error.raw_os_error())
+    };
+    for more in ["", "return: true\nreturnArg: {index: 0, type: int}"] {
+        let hook = format!(
+            "call: security_inode_mkdir\nsyscall: false\n{more}\nargs:\n- {{index: 2, type: uint32}}\nselectors:\n- matchArgs:\n  - {{index: 2, operator: Equal, values: ['448']}}\n  matchActions: [{{action: Override, argError: -28}}]"
+        );
+        harness.load(&policy("acts", "kprobes", &hook));
+        let mut made = Vec::new();
+        let seen = harness.during(|| made = vec![make(0o700), make(0o701)]);
+        assert_eq!(made, [Err(28), Ok(())]);
+        assert_eq!(seen.len(), 1);
+        assert_eq!(done(&harness), Done { posted: 1, overridden: 1, ..Done::default() });
+        harness.policies.set_mode(&key("acts"), Mode::Monitor).unwrap();
+        assert_eq!(make(0o700), Ok(()));
+        harness.remove("acts");
+    }
+}
+
+/// A directory of a test.
+struct Directory(std::path::PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`signal`]: Sigkill and Signal
 //! - [`deny`]: Override where the program's own result decides
+//! - [`gate`]: Override of system calls by LSM
 //! - [`rate_limit`]: Post with a least time between equal events
 //!
 //! Actions that interfere come first, before anything is captured, and need no memory that could be
@@ -10,6 +11,7 @@
 //! changed at any time for all hooks of the policy at one instant.
 
 pub(crate) mod deny;
+mod gate;
 pub(crate) mod rate_limit;
 mod signal;
 
@@ -17,6 +19,7 @@ use crate::Error;
 use crate::emit::map::{control, counter};
 use crate::emit::section::{Role, Section};
 use crate::emit::{Emitter, map};
+use crate::plan::Denial;
 use ebpf::{AtomicOp, Block, Cond, Operand, Size, Value};
 use policy::checked::{Action, Placed, Selector};
 
@@ -38,11 +41,13 @@ pub(crate) fn at_entry(selectors: &[Selector]) -> bool {
 
 /// Whether a section decides about calls.
 pub(crate) fn decides(section: &Section) -> bool {
-    let selectors = &section.hook.selectors;
-    let mut actions =
-        selectors.iter().flat_map(|one| one.actions.iter().chain(&one.return_actions));
-    section.hook.attachment.decides()
-        && actions.any(|action| matches!(action.value, Action::Override(_)))
+    match section.role {
+        Role::Gate => true,
+        Role::Whole | Role::Entry => {
+            matches!(section.hook.denial, Some(Denial::Result | Denial::Modify))
+        }
+        Role::Return | Role::Unmark => false,
+    }
 }
 
 /// Whether events of a selector are not sent.
@@ -73,7 +78,7 @@ impl Emitter<'_> {
             let counted = self.b.iconst(index as i64 + 1);
             for action in actions {
                 self.at(&action.place);
-                self.one(section, counted, &action.value);
+                self.one(section, counted, &action.value)?;
             }
             self.b.jump(done, &[]);
             self.b.switch_to(other);
@@ -94,15 +99,18 @@ impl Emitter<'_> {
         }
     }
 
-    fn one(&mut self, section: &Section, selector: Value, action: &Action) {
+    fn one(&mut self, section: &Section, selector: Value, action: &Action) -> Result<(), Error> {
         match action {
             Action::Sigkill => self.signal(section, selector, SIGKILL),
             Action::Signal(signal) => self.signal(section, selector, *signal),
-            Action::Override(error) if section.hook.attachment.decides() => {
-                self.deny(section, selector, *error);
-            }
+            Action::Override(error) => match &section.hook.denial {
+                Some(Denial::Result | Denial::Modify) => self.deny(section, selector, *error),
+                Some(Denial::Gates(_)) => self.mark(section, selector, gate::errno(*error))?,
+                Some(Denial::Impossible(_)) | None => {}
+            },
             _ => {}
         }
+        Ok(())
     }
 
     /// Goes to `silent` where the selector's events are not sent, which is counted; `selector` as in

@@ -12,6 +12,8 @@ pub(crate) const SCRATCH: &str = "tg_scratches";
 pub(crate) const CPU: &str = "tg_policy_cpu";
 /// Hash of calls whose return is awaited: [`call`].
 pub(crate) const CALLS: &str = "tg_calls";
+/// Task storage of threads: [`mark`].
+pub(crate) const MARKS: &str = "tg_marks";
 /// LRU hash of events with a rate limit: [`limit`].
 pub(crate) const LIMITS: &str = "tg_limits";
 /// Array with one element: [`control`].
@@ -72,6 +74,18 @@ pub(crate) mod control {
     pub(crate) const MODES_SIZE: u32 = 4 * MODES_MAX;
     /// Size.
     pub(crate) const SIZE: u32 = MODES + MODES_SIZE;
+}
+
+/// Byte offsets in a thread's mark: the system call that it is in is to fail.
+pub(crate) mod mark {
+    /// Number of the call (u64).
+    pub(crate) const NUMBER: i16 = 0;
+    /// The error, positive; 0: there is no mark (u32).
+    pub(crate) const ERROR: i16 = 8;
+    /// Number of the mode of the policy that says so (u32).
+    pub(crate) const MODE: i16 = 12;
+    /// Size.
+    pub(crate) const SIZE: i16 = 16;
 }
 
 /// Modes of policies.
@@ -138,6 +152,7 @@ pub(crate) struct Maps {
     pub(crate) counters: MapRef,
     pub(crate) control: MapRef,
     pub(crate) limits: MapRef,
+    pub(crate) marks: MapRef,
 }
 
 impl Maps {
@@ -151,6 +166,7 @@ impl Maps {
             counters: module.map(COUNTERS),
             control: module.map(CONTROL),
             limits: module.map(LIMITS),
+            marks: module.map(MARKS),
         }
     }
 }

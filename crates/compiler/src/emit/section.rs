@@ -24,6 +24,10 @@ pub(crate) enum Role {
     Entry,
     /// The return.
     Return,
+    /// An LSM hook at which calls are denied whose entry marked the thread.
+    Gate,
+    /// The return, where the mark is taken away.
+    Unmark,
 }
 
 /// One hook of one policy at one place.
@@ -60,6 +64,15 @@ impl Section {
         Self { number, policy, hook, role, mode, sample: Arc::default() }
     }
 
+    /// Whether it does nothing that another one at the same place does not do.
+    pub(crate) fn repeats(&self, other: &Self) -> bool {
+        match (self.role, other.role) {
+            (Role::Gate, Role::Gate) => true,
+            (Role::Unmark, Role::Unmark) => self.hook.attachment == other.hook.attachment,
+            _ => false,
+        }
+    }
+
     /// Where its hook stands, for messages: file, line, column and path.
     pub(crate) fn place(&self) -> String {
         let (file, Place { path, mark }) = (&self.policy.file, &self.hook.place);
@@ -74,6 +87,11 @@ impl Emitter<'_> {
         match section.role {
             Role::Whole | Role::Entry => self.entry(section),
             Role::Return => self.at_return(section),
+            Role::Gate => self.gate(),
+            Role::Unmark => {
+                self.unmark();
+                Ok(())
+            }
         }
     }
 
@@ -97,7 +115,7 @@ impl Emitter<'_> {
         let selector = match section.role {
             _ if hook.selectors.is_empty() => self.b.iconst(0),
             Role::Entry => self.holding(hook)?,
-            Role::Whole | Role::Return => self.first(hook)?,
+            _ => self.first(hook)?,
         };
         self.matched(section, selector)
     }

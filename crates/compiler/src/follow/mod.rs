@@ -18,7 +18,7 @@
 pub(crate) mod ancestry;
 pub(crate) mod followers;
 pub(crate) mod image;
-mod maps;
+pub(crate) mod maps;
 pub(crate) mod needs;
 pub(crate) mod privileges;
 mod program;

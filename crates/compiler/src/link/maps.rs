@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::base::Base;
 use crate::emit::{map, scratch};
+use crate::follow::maps::{Shape, Wanted};
 use kernel::map::{Map, MapFlags, MapMemory, MapSpec, MapType};
 use std::sync::atomic::Ordering;
 
@@ -16,6 +17,7 @@ pub(crate) struct SharedMaps {
     pub(crate) calls: Map,
     control: Map,
     limits: Map,
+    marks: Map,
     /// The control element, as memory.
     pub(crate) control_memory: MapMemory,
 }
@@ -69,14 +71,15 @@ impl SharedMaps {
                 max_entries: map::limit::MAX,
                 ..MapSpec::default()
             })?,
+            marks: Wanted::new(map::MARKS, Shape::Tasks, map::mark::SIZE as u32).create()?,
             control_memory: control.map_memory()?,
             control,
         })
     }
 
-    pub(crate) fn all(&self) -> [&Map; 7] {
-        let Self { states, observation, scratch, cpu, calls, control, limits, .. } = self;
-        [states, observation, scratch, cpu, calls, control, limits]
+    pub(crate) fn all(&self) -> [&Map; 8] {
+        let Self { states, observation, scratch, cpu, calls, control, limits, marks, .. } = self;
+        [states, observation, scratch, cpu, calls, control, limits, marks]
     }
 
     /// Sets whether a policy's actions take effect; `number`: that of its mode.

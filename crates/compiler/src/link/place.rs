@@ -4,7 +4,7 @@ use crate::Error;
 use crate::act;
 use crate::emit::program::Shape;
 use crate::emit::section::Role;
-use crate::plan::{Attachment, HookPlan, Input, Instruction};
+use crate::plan::{Attachment, Denial, Gate, HookPlan, Input, Instruction};
 use kernel::btf::{Btf, TypeId};
 use kernel::features::ProgramKind;
 use kernel::link::{Kprobe, KprobePlace, Link, Uprobe, UprobeMulti, UprobePlace};
@@ -27,6 +27,8 @@ pub(crate) enum Place {
     SyscallEnter,
     /// Return of all system calls.
     SyscallExit,
+    /// Entry of a function, by trampoline; what programs there return can take its place.
+    Modify { function: String, id: TypeId, syscall: bool },
     /// A hook of BPF LSM.
     Lsm { hook: String, id: TypeId },
     /// A tracepoint with typed arguments.
@@ -42,6 +44,23 @@ pub(crate) enum Place {
 /// The places that a hook needs, with what its sections there are; returns before entries, so that
 /// whatever is noted at entry is seen to return.
 pub(crate) fn places(hook: &HookPlan) -> Vec<(Place, Role)> {
+    let mut places = of_hook(hook);
+    if let Some(Denial::Gates(gates)) = &hook.denial {
+        let exit = match hook.attachment.clone() {
+            Attachment::Trampoline { function, id, parameters, syscall } => {
+                Place::Fexit { function, id, parameters, syscall, awaited: true }
+            }
+            Attachment::Kprobe { function, syscall } => Place::Kretprobe { function, syscall },
+            _ => Place::SyscallExit,
+        };
+        let gate = |gate: &Gate| Place::Lsm { hook: gate.hook.clone(), id: gate.id };
+        let gates = gates.iter().map(|one| (gate(one), Role::Gate));
+        places.splice(0..0, gates.chain([(exit, Role::Unmark)]));
+    }
+    places
+}
+
+fn of_hook(hook: &HookPlan) -> Vec<(Place, Role)> {
     let returns = hook.at_return();
     match hook.attachment.clone() {
         Attachment::Trampoline { function, id, parameters, syscall } => {
@@ -52,7 +71,10 @@ pub(crate) fn places(hook: &HookPlan) -> Vec<(Place, Role)> {
                 syscall,
                 awaited,
             };
-            let entry = Place::Fentry { function: function.clone(), id, syscall };
+            let entry = match hook.denial {
+                Some(Denial::Modify) => Place::Modify { function: function.clone(), id, syscall },
+                _ => Place::Fentry { function: function.clone(), id, syscall },
+            };
             if !returns {
                 vec![(entry, Role::Whole)]
             } else if lasts(hook, &function) {
@@ -109,14 +131,17 @@ impl Place {
     /// What programs here get.
     pub(crate) fn shape(&self) -> Shape {
         match self {
-            Self::Fentry { syscall: true, .. } => Shape::SyscallWords { returned: None },
+            Self::Fentry { syscall: true, .. } | Self::Modify { syscall: true, .. } => {
+                Shape::SyscallWords { returned: None }
+            }
             Self::Fexit { syscall: true, parameters, .. } => {
                 Shape::SyscallWords { returned: Some(*parameters) }
             }
             Self::Fexit { parameters, .. } => Shape::Words { returned: Some(*parameters) },
-            Self::Fentry { .. } | Self::Lsm { .. } | Self::RawTracepoint { .. } => {
-                Shape::Words { returned: None }
-            }
+            Self::Fentry { .. }
+            | Self::Modify { .. }
+            | Self::Lsm { .. }
+            | Self::RawTracepoint { .. } => Shape::Words { returned: None },
             Self::Kprobe { syscall: true, .. } => Shape::SyscallFunction,
             Self::Kretprobe { .. } | Self::Kprobe { .. } => Shape::Function,
             Self::SyscallEnter => Shape::SyscallEnter,
@@ -130,6 +155,7 @@ impl Place {
     pub(crate) fn kind(&self) -> ProgramKind {
         match self {
             Self::Fentry { .. } => ProgramKind::Fentry,
+            Self::Modify { .. } => ProgramKind::FmodRet,
             Self::Fexit { .. } => ProgramKind::Fexit,
             Self::Kprobe { .. } | Self::Kretprobe { .. } => ProgramKind::Kprobe,
             Self::SyscallEnter | Self::SyscallExit | Self::RawTracepoint { .. } => {
@@ -146,6 +172,7 @@ impl Place {
     pub(crate) fn target(&self, btf: &Btf) -> Result<Option<TypeId>, Error> {
         Ok(match self {
             Self::Fentry { id, .. }
+            | Self::Modify { id, .. }
             | Self::Fexit { id, .. }
             | Self::Lsm { id, .. }
             | Self::RawTracepoint { id, .. } => Some(*id),
@@ -167,6 +194,7 @@ impl Place {
         };
         Ok(match self {
             Self::Fentry { function: name, .. }
+            | Self::Modify { function: name, .. }
             | Self::Fexit { function: name, .. }
             | Self::Lsm { hook: name, .. }
             | Self::RawTracepoint { name, .. } => Link::tracing(program, name, 0)?,
@@ -186,6 +214,7 @@ impl Place {
     pub(crate) fn name(&self) -> String {
         let name = match self {
             Self::Fentry { function, .. } => format!("e_{function}"),
+            Self::Modify { function, .. } => format!("m_{function}"),
             Self::Fexit { function, .. } => format!("x_{function}"),
             Self::Kprobe { function, .. } => format!("k_{function}"),
             Self::Kretprobe { function, .. } => format!("r_{function}"),
@@ -226,6 +255,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fentry { function, .. } => write!(f, "fentry {function}"),
+            Self::Modify { function, .. } => write!(f, "fmod_ret {function}"),
             Self::Fexit { function, .. } => write!(f, "fexit {function}"),
             Self::Kprobe { function, .. } => write!(f, "kprobe {function}"),
             Self::Kretprobe { function, .. } => write!(f, "kretprobe {function}"),

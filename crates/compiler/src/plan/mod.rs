@@ -5,6 +5,7 @@
 //! the place in the policy, so that the later stages cannot fail for what a user wrote.
 
 mod attachment;
+mod denial;
 mod executable;
 mod function;
 pub mod gates;
@@ -24,6 +25,7 @@ mod tracepoint;
 mod uprobe;
 mod usdt;
 
+pub use denial::{Denial, Gate};
 pub(crate) use list::abi;
 
 use elf::ProgramFile;
@@ -56,6 +58,8 @@ pub struct HookPlan {
     pub attachment: Attachment,
     /// Why it is attached so and not otherwise; a sentence for users.
     pub reason: String,
+    /// How Overrides are carried out; `None`: there are none.
+    pub denial: Option<Denial>,
     /// Values captured, in the order of the policy's `args`.
     pub args: Vec<Input>,
     /// Values captured, in the order of the policy's `data`.
@@ -306,12 +310,6 @@ impl HookPlan {
 }
 
 impl Attachment {
-    /// Whether the result of a program there decides about the call.
-    #[must_use]
-    pub fn decides(&self) -> bool {
-        matches!(self, Self::Lsm { .. })
-    }
-
     /// Whether it is a system call by 32-bit callers, whose arguments are in other registers.
     pub fn is_compat(&self) -> bool {
         match self {

@@ -1,5 +1,6 @@
 //! Going through a policy hook by hook, and collecting what is wrong with them on this machine.
 
+use super::denial::Denial;
 use super::executable::Executable;
 use super::list::Missing;
 use super::{Attachment, EventKind, HookPlan, Input, Plan};
@@ -131,7 +132,7 @@ impl Planner<'_> {
     /// Adds a hook, whose values are known, if its selectors fit them.
     pub(super) fn add(&mut self, hook: &Hook, found: Found, inputs: Inputs) {
         let before = self.problems();
-        let selectors =
+        let selectors: Vec<Selector> =
             hook.selectors.iter().map(|selector| self.selector(selector, hook, &inputs)).collect();
         if let (Some(_), Some(input)) = (hook.return_action, &inputs.returned) {
             self.socket(&input.place, "the return value", input.kind);
@@ -140,12 +141,18 @@ impl Planner<'_> {
             return;
         }
         let Found { event, attachment, reason } = found;
+        let denial = self.denial(&selectors, &attachment, called(&event, &attachment));
+        if let Some(Denial::Impossible(why)) = &denial {
+            let message = format!("Override is not carried out: {why}");
+            self.note(&hook.place, message);
+        }
         let Inputs { args, data, returned } = inputs;
         self.hooks.push(HookPlan {
             place: hook.place.clone(),
             event,
             attachment,
             reason,
+            denial,
             args,
             data,
             returned,
@@ -209,6 +216,20 @@ impl Planner<'_> {
                 self.calls_exist(name);
             }
         }
+    }
+}
+
+/// The name of the system call that a hook is on, without prefix.
+fn called<'e>(event: &'e EventKind, attachment: &Attachment) -> Option<&'e str> {
+    let syscall = matches!(
+        attachment,
+        Attachment::Trampoline { syscall: true, .. }
+            | Attachment::Kprobe { syscall: true, .. }
+            | Attachment::Syscall { .. }
+    );
+    match event {
+        EventKind::Kprobe { function } if syscall => super::syscall::stem(function),
+        _ => None,
     }
 }
 

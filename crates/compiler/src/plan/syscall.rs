@@ -36,6 +36,11 @@ struct Call<'a> {
     functions: Vec<String>,
 }
 
+/// The name of the system call that a wrapper serves.
+pub(super) fn stem(wrapper: &str) -> Option<&str> {
+    WRAPPERS.iter().find_map(|(prefix, _)| wrapper.strip_prefix(prefix))
+}
+
 /// Whether a function's name is that of a wrapper of a system call.
 pub(super) fn is_wrapper(name: &str) -> bool {
     WRAPPERS.iter().any(|(prefix, _)| name.starts_with(prefix))

@@ -35,6 +35,9 @@ impl HookPlan {
         if let Some(input) = &self.returned {
             writeln!(f, "  return: {input}")?;
         }
+        if let Some(denial) = &self.denial {
+            writeln!(f, "  override: {denial}")?;
+        }
         match self.selectors.len() {
             0 => writeln!(f, "  selectors: none, every call is posted"),
             count => writeln!(f, "  selectors: {count}"),

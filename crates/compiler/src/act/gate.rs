@@ -1,0 +1,109 @@
+//! Override of system calls by LSM: the thread's mark.
+//!
+//! The program at the entry writes the error and the number of the call into the thread's own storage.
+//! A program at a gate returns the error when the thread's present system call has that number and the
+//! policy still enforces. The mark is taken away when the call returns; where that program could not run
+//! the mark is harmless to other calls, since they have other numbers.
+
+use crate::Error;
+use crate::emit::context::register;
+use crate::emit::map::{self, counter, mark};
+use crate::emit::section::Section;
+use crate::emit::{Emitter, map::control};
+use crate::helper;
+use crate::read::Base;
+use ebpf::{Cond, Size, Value};
+
+/// The most that an error can be (`MAX_ERRNO`).
+const ERROR_MAX: i32 = 4095;
+
+impl Emitter<'_> {
+    /// Marks the thread, or counts that it would be.
+    pub(super) fn mark(
+        &mut self,
+        section: &Section,
+        selector: Value,
+        error: i32,
+    ) -> Result<(), Error> {
+        let [enforce, monitor, failed, done] = [(); 4].map(|()| self.b.create_block());
+        self.enforced(section, enforce, monitor);
+        self.b.switch_to(enforce);
+        let number = self.present_syscall()?;
+        let storage = self.thread_storage(true);
+        self.unless(Cond::Eq, storage, 0, failed);
+        self.b.store(Size::U64, storage, mark::NUMBER, number);
+        self.b.store(Size::U32, storage, mark::MODE, section.mode as i32);
+        self.b.store(Size::U32, storage, mark::ERROR, error.saturating_neg());
+        self.count_of(selector, counter::OVERRIDE);
+        self.b.jump(done, &[]);
+        self.b.switch_to(failed);
+        self.count_of(selector, counter::FAILED);
+        self.b.jump(done, &[]);
+        self.b.switch_to(monitor);
+        self.count_of(selector, counter::MONITOR_OVERRIDE);
+        self.b.jump(done, &[]);
+        self.b.switch_to(done);
+        Ok(())
+    }
+
+    /// The section at a gate.
+    pub(crate) fn gate(&mut self) -> Result<(), Error> {
+        let leave = self.leave;
+        let storage = self.thread_storage(false);
+        self.unless(Cond::Eq, storage, 0, leave);
+        let error = self.b.load(Size::U32, storage, mark::ERROR);
+        self.unless(Cond::Eq, error, 0, leave);
+        let marked = self.b.load(Size::U64, storage, mark::NUMBER);
+        let number = self.present_syscall()?;
+        self.unless(Cond::Ne, number, marked, leave);
+        let b = &mut self.b;
+        let modes = b.map_value(self.maps.control, control::MODES);
+        let mode = b.load(Size::U32, storage, mark::MODE);
+        let offset = b.shl(mode, 2);
+        let offset = b.and(offset, control::MODES_SIZE as i32 - 4);
+        let word = b.add(modes, offset);
+        let mode = b.load(Size::U32, word, 0);
+        self.unless(Cond::Ne, mode, map::mode::ENFORCE, leave);
+        // Provably in [-4095, 0], as the verifier wants it.
+        let b = &mut self.b;
+        let error = b.and(error, ERROR_MAX);
+        let zero = b.iconst(0);
+        let denied = b.sub(zero, error);
+        if let Some(verdict) = self.verdict {
+            self.b.def(verdict, denied);
+        }
+        self.b.jump(leave, &[]);
+        Ok(())
+    }
+
+    /// The section that takes the mark away.
+    pub(crate) fn unmark(&mut self) {
+        let leave = self.leave;
+        let storage = self.thread_storage(false);
+        self.unless(Cond::Eq, storage, 0, leave);
+        self.b.store(Size::U32, storage, mark::ERROR, 0);
+        self.b.jump(leave, &[]);
+    }
+
+    /// The thread's storage, or 0.
+    fn thread_storage(&mut self, create: bool) -> Value {
+        let task = self.current();
+        let b = &mut self.b;
+        let marks = b.map(self.maps.marks);
+        let none = b.iconst(0);
+        let flags = b.iconst(if create { helper::STORAGE_CREATE.into() } else { 0 });
+        b.call(helper::TASK_STORAGE_GET, &[marks, task, none, flags])
+    }
+
+    /// The number of the system call that the thread is in, as its registers at the kernel's entry say.
+    fn present_syscall(&mut self) -> Result<Value, Error> {
+        let task = self.current();
+        let registers = self.b.call(helper::TASK_PT_REGS, &[task]);
+        Ok(self.read.get(&mut self.b, Base::Typed(registers), "pt_regs", register::NUMBER)?)
+    }
+}
+
+/// What an error of a policy becomes in a mark: -4095 to 0; what is no error becomes -1.
+pub(super) fn errno(error: i32) -> i32 {
+    if (-ERROR_MAX..=0).contains(&error) { error } else { -1 }
+}

@@ -1,0 +1,131 @@
+//! How an Override is carried out: what makes a call fail, on this kernel.
+//!
+//! | the hook is | first choice | else |
+//! |---|---|---|
+//! | an LSM hook | the program's own result | |
+//! | `security_*` | a fmod_ret program in the entry program's place | refused |
+//! | a system call | the same, where the kernel injects errors into system calls | deny by LSM |
+//!
+//! Deny by LSM: the program at the entry marks the thread; programs at the LSM hooks that the system call
+//! passes before it takes effect ([`gates`]) return the error while the thread is in that system call.
+
+use super::attachment::lacks;
+use super::planner::Planner;
+use super::{Attachment, gates};
+use kernel::btf::{Kind, TypeId};
+use kernel::features::Feature;
+use policy::checked::{Action, Selector};
+use std::fmt;
+
+/// How an Override is carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// By the result of the hook's own program.
+    Result,
+    /// By a fmod_ret program in the place of the one at the entry.
+    Modify,
+    /// By programs at these LSM hooks, of which the system call passes one.
+    Gates(Vec<Gate>),
+    /// Not at all: why. The policy monitors.
+    Impossible(String),
+}
+
+/// An LSM hook that a system call passes before it takes effect.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Gate {
+    /// Its name, without `bpf_lsm_`.
+    pub hook: String,
+    /// Type of `bpf_lsm_HOOK` in the kernel's BTF.
+    pub id: TypeId,
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Result => f.write_str("by the result of the LSM program"),
+            Self::Modify => f.write_str("by a fmod_ret program at the entry"),
+            Self::Gates(gates) => {
+                let names: Vec<&str> = gates.iter().map(|gate| gate.hook.as_str()).collect();
+                write!(f, "by LSM, at {}", names.join(", "))
+            }
+            Self::Impossible(why) => write!(f, "not carried out: {why}"),
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// How the hook's Overrides are carried out; `None`: it has none. `syscall`: the name of the system
+    /// call, without prefix.
+    pub(super) fn denial(
+        &self,
+        selectors: &[Selector],
+        attachment: &Attachment,
+        syscall: Option<&str>,
+    ) -> Option<Denial> {
+        let actions = |one: &Selector| {
+            let mut all = one.actions.iter().chain(&one.return_actions);
+            all.any(|action| matches!(action.value, Action::Override(_)))
+        };
+        if !selectors.iter().any(actions) {
+            return None;
+        }
+        let late = |one: &Selector| {
+            one.return_actions.iter().any(|action| matches!(action.value, Action::Override(_)))
+        };
+        if selectors.iter().any(late) {
+            let why = "matchReturnActions are of a call that is over";
+            return Some(Denial::Impossible(why.to_owned()));
+        }
+        Some(match (attachment, syscall) {
+            (Attachment::Lsm { id, .. }, _) => match self.decides(*id) {
+                Ok(()) => Denial::Result,
+                Err(why) => Denial::Impossible(why),
+            },
+            (Attachment::Trampoline { function, syscall: false, .. }, _)
+                if function.starts_with("security_") =>
+            {
+                match lacks(self.machine, Feature::FmodRet) {
+                    Ok(()) => Denial::Modify,
+                    Err(why) => Denial::Impossible(why),
+                }
+            }
+            (Attachment::Trampoline { syscall: true, .. }, Some(_))
+                if lacks(self.machine, Feature::FmodRetSyscall).is_ok() =>
+            {
+                Denial::Modify
+            }
+            (_, Some(name)) => match self.gates(name) {
+                Ok(gates) => Denial::Gates(gates),
+                Err(why) => Denial::Impossible(format!(
+                    "{why} (and the kernel injects no errors into system calls, which would do \
+                     without)"
+                )),
+            },
+            _ => Denial::Impossible(
+                "only system calls, LSM hooks and functions `security_*` on kernels with \
+                 trampolines can be made to fail"
+                    .to_owned(),
+            ),
+        })
+    }
+
+    /// Whether the result of an LSM hook decides about anything.
+    fn decides(&self, id: TypeId) -> Result<(), String> {
+        let btf = &self.machine.btf;
+        let prototype = btf.prototype(id).map_err(|error| error.to_string())?;
+        match btf.name(prototype.ret) {
+            "int" => Ok(()),
+            _ => Err("the hook only tells what happened: its result makes nothing fail".to_owned()),
+        }
+    }
+
+    fn gates(&self, syscall: &str) -> Result<Vec<Gate>, String> {
+        lacks(self.machine, Feature::Lsm)
+            .map_err(|why| format!("this kernel runs no LSM programs ({why})"))?;
+        let btf = &self.machine.btf;
+        let id = |hook: &str| btf.find(Kind::Func, &format!("bpf_lsm_{hook}"));
+        let names = gates::of(syscall, |hook| id(hook).is_some())?;
+        let gate = |hook: &'static str| Some(Gate { hook: hook.to_owned(), id: id(hook)? });
+        Ok(names.into_iter().filter_map(gate).collect())
+    }
+}
