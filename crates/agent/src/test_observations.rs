@@ -19,6 +19,7 @@ pub(crate) fn hook(event: EventKind, selectors: &str) -> (Arc<CheckedPolicy>, Ho
     let policy = Arc::new(CheckedPolicy::read("p.yaml", &text).unwrap());
     let checked = &policy.hooks[0];
     let plan = HookPlan {
+        denial: None,
         place: checked.place.clone(),
         event,
         attachment: Attachment::Syscall { number: 165, compat: false },

@@ -46,6 +46,14 @@ pub struct Added {
     pub hooks: usize,
 }
 
+impl Added {
+    fn of(plan: &Plan) -> Self {
+        let mut notes = plan.notes.clone();
+        notes.extend(plan.not_enforced());
+        Self { notes, hooks: plan.hooks.len() }
+    }
+}
+
 /// The policies in force.
 #[derive(Debug)]
 pub struct Policies {
@@ -58,6 +66,7 @@ pub struct Policies {
     /// The last number given to a section.
     numbers: u32,
     modes: Modes,
+    allow_degraded: bool,
     /// What sections counted in programs that were since replaced.
     counted: HashMap<u32, Counters>,
     retired: VecDeque<(Instant, u32)>,
@@ -97,9 +106,36 @@ impl Policies {
             registry: Registry::default(),
             numbers: 0,
             modes: Modes::default(),
+            allow_degraded: true,
             counted: HashMap::new(),
             retired: VecDeque::new(),
         })
+    }
+
+    /// From now on refuses policies, in [`Self::add`] and [`Self::add_all`], that are to enforce what cannot
+    /// be enforced on this kernel, unless they say themselves that it is all right.
+    pub fn refuse_degraded(&mut self) {
+        self.allow_degraded = false;
+    }
+
+    fn plan_for(&self, policy: Arc<CheckedPolicy>) -> Result<Plan, Problems> {
+        let plan = Plan::new(policy, &self.machine)?;
+        let policy = &plan.policy;
+        let accepted = self.allow_degraded || policy.settings.allow_degraded_enforcement;
+        if accepted || policy.mode() != Mode::Enforce {
+            return Ok(plan);
+        }
+        let mut list = plan.not_enforced();
+        if list.is_empty() {
+            return Ok(plan);
+        }
+        for problem in &mut list {
+            problem.message.push_str(
+                "; to load the policy all the same, set its option `policy-mode` to monitor or \
+                 `allow-degraded-enforcement` to true",
+            );
+        }
+        Err(Problems { file: policy.file.clone(), list, omitted: 0 })
     }
 
     /// Reads what the programs write.
@@ -123,8 +159,8 @@ impl Policies {
     /// # Errors
     /// What was in force stays so.
     pub fn add(&mut self, key: PolicyKey, policy: Arc<CheckedPolicy>) -> Result<Added, AddError> {
-        let plan = Plan::new(policy, &self.machine)?;
-        let added = Added { notes: plan.notes.clone(), hooks: plan.hooks.len() };
+        let plan = self.plan_for(policy)?;
+        let added = Added::of(&plan);
         self.add_plan(key, plan)?;
         Ok(added)
     }
@@ -153,9 +189,9 @@ impl Policies {
         let mut results = Vec::new();
         let mut planned = Vec::new();
         for (key, policy) in policies {
-            match Plan::new(policy, &self.machine) {
+            match self.plan_for(policy) {
                 Ok(plan) => {
-                    let added = Added { notes: plan.notes.clone(), hooks: plan.hooks.len() };
+                    let added = Added::of(&plan);
                     results.push((key.clone(), Ok(added)));
                     planned.push((key, plan));
                 }
@@ -192,7 +228,7 @@ impl Policies {
     /// Gives the hooks of a plan their numbers in records.
     fn number(&mut self, plan: Plan) -> Result<Loaded, Error> {
         let number = self.modes.take(RETIRED).ok_or(Error::TooManyPolicies)?;
-        let mode = plan.policy.mode();
+        let mode = plan.mode();
         self.programs.set_mode(number, mode == Mode::Enforce);
         let mut sections = Vec::new();
         for hook in &plan.hooks {

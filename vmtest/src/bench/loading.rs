@@ -1,7 +1,6 @@
 //! How long policies take to load, and what memory the kernel keeps for them: one that hooks a system
 //! call, then thirty on as many, as `tetra tracingpolicy add` and the agent's own figures say.
 
-use std::fmt::Write as _;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -71,24 +70,20 @@ spec:
 pub(super) fn run(lab: &Lab) -> Result<()> {
     let mut files = Vec::new();
     for call in CALLS {
-        let file = lab.path(&format!("{call}.yaml"));
+        std::fs::create_dir_all(lab.path("policies"))?;
+        let file = lab.path(&format!("policies/{call}.yaml"));
         std::fs::write(&file, policy(call))?;
         files.push(file);
     }
-    let mut flags = String::new();
-    for file in &files {
-        writeln!(flags, "--tracing-policy={}", file.display())?;
-    }
-    let flags: Vec<&str> = flags.lines().collect();
+    let directory = format!("--tracing-policy-dir={}", lab.path("policies").display());
     let names = ["tetra --help", "add the first", "add one more", "delete one"];
     let mut commands = names.map(Times::new);
     let mut ready = ["agent ready", "agent ready with 30 policies"].map(Times::new);
     let mut memory = 0;
     for round in 0..ROUNDS {
         for (index, times) in ready.iter_mut().enumerate() {
-            let policies = if index == 0 { &[][..] } else { &flags[..] };
-            let flags = [&["--tracing-policy-dir="], policies].concat();
-            let agent = Agent::start(lab, &format!("{index}-{round}"), &flags)?;
+            let policies = if index == 0 { "--tracing-policy-dir=" } else { directory.as_str() };
+            let agent = Agent::start(lab, &format!("{index}-{round}"), &[policies])?;
             times.times.push(agent.ready_after());
             if index == 0 {
                 let file = |n: usize| files[n].to_str().context("a path is not UTF-8");

@@ -18,7 +18,7 @@ use crate::test::{Need, Test};
 /// These tests.
 pub(crate) const TESTS: &[Test] = &[
     Test::new("intro::files_are_monitored", files_are_monitored).needs(&[Need::Vm, Need::Intro]),
-    Test::new("intro::links_to_passwd_are_told", links_are_told).needs(&[Need::Intro]),
+    Test::new("intro::links_to_passwd_are_denied", links_are_denied).needs(&[Need::Intro]),
     Test::new("intro::connections_are_seen", connections_are_seen).needs(&[Need::Vm, Need::Intro]),
 ];
 
@@ -89,21 +89,36 @@ fn files_are_monitored(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn links_are_told(lab: &Lab) -> Result<()> {
-    let mut agent = agent(lab, "restrict-symlink")?;
+fn links_are_denied(lab: &Lab) -> Result<()> {
+    let policy = lab.binary("intro-restrict-symlink.yaml")?;
+    let flags = ["--tracing-policy-dir=", &format!("--tracing-policy={}", policy.display())];
+    // Where nothing can deny it, the policy observes, when that is accepted.
+    let degraded = !lab.in_vm();
+    if degraded {
+        let agent = lab.agent(&flags)?;
+        ensure!(agent.log().contains("Override is not carried out"), "{}", agent.log());
+        agent.stop()?;
+    }
+    let accepting = [&flags[..], &["--allow-degraded-enforcement"]].concat();
+    let mut agent = Agent::start(lab, "denying", if degraded { &accepting } else { &flags })?;
     // As ln(1) of coreutils does; the C library's symlink() is another system call.
     symlinkat("/etc/passwd2", AT_FDCWD, &lab.path("other"))?;
-    symlinkat("/etc/passwd", AT_FDCWD, &lab.path("link"))?;
+    let link = lab.path("link");
+    let made = symlinkat("/etc/passwd", AT_FDCWD, &link);
+    if degraded {
+        made?;
+    } else {
+        ensure!(made == Err(nix::errno::Errno::EPERM), "{made:?}");
+        ensure!(link.symlink_metadata().is_err(), "the link is there");
+    }
     let mine = |event: &Event| event.text("function_name").ends_with("_sys_symlinkat");
     agent.wait_for("the link is seen", |events| {
         events.of_kind("process_kprobe").into_iter().any(mine)
     })?;
-    ensure!(agent.log().contains("Override"), "the log does not say that nothing is overridden");
     let events = agent.finish()?;
     let seen: Vec<_> = events.of_kind("process_kprobe").into_iter().filter(|e| mine(e)).collect();
     let [event] = seen[..] else { anyhow::bail!("one is wanted: {seen:?}") };
     ensure!(event.text("action") == "KPROBE_ACTION_OVERRIDE", "{event:?}");
-    let link = lab.path("link");
     let args = serde_json::json!([
         {"string_arg": "/etc/passwd"},
         {"int_arg": -100},

@@ -62,6 +62,8 @@ pub struct PolicyFiles {
     pub file: Option<PathBuf>,
     /// An absolute directory of files.
     pub dir: Option<PathBuf>,
+    /// Load policies also where their enforcing actions cannot all be carried out.
+    pub allow_degraded: bool,
 }
 
 /// What processes are told with, and how they are kept.

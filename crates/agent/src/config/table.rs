@@ -49,6 +49,11 @@ fn at_least(value: i64, least: i64) -> Result<u64, Complaint> {
 
 /// All flags.
 pub static FLAGS: &[Flag] = &[
+    flag(
+        "allow-degraded-enforcement",
+        "Load policies also where this kernel cannot do all that they are to enforce",
+        Bool(false, sets!(policies.allow_degraded)),
+    ),
     flag("bpf-dir", "Name of the directory under bpffs for pins", Str("tetragon", NotYet)),
     flag("bpf-lib", "Directory with BTF candidates", Str("/var/lib/tetragon/", NotYet)),
     flag(

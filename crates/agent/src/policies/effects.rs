@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use policy::checked::{Action, Hook, Scope, Selector, Target};
+use policy::checked::{Action, Scope};
 use policy::{CheckedPolicy, Mark, Policy, Problem};
 
 /// What of the policy would be ignored though it restricts where the policy applies.
@@ -48,34 +48,23 @@ pub fn not_judged(policy: &CheckedPolicy) -> Vec<&'static str> {
 
 /// What of the policy is not carried out, in words that follow "asks for".
 pub fn not_carried_out(policy: &CheckedPolicy) -> BTreeSet<&'static str> {
-    let mut found: BTreeSet<&'static str> =
-        actions(policy).flat_map(|(hook, action)| of_action(hook, action)).collect();
+    let mut found: BTreeSet<&'static str> = actions(policy).flat_map(of_action).collect();
     if policy.hooks.iter().any(|hook| hook.return_action.is_some()) {
         found.insert("returnArgAction");
     }
     found
 }
 
-/// Whether something of the policy interferes, so that its mode makes a difference.
-pub fn enforces(policy: &Policy) -> bool {
-    actions(policy)
-        .any(|(hook, action)| action.is_enforcing() && of_action(hook, action).is_empty())
+fn actions(policy: &Policy) -> impl Iterator<Item = &Action> {
+    let selectors = policy.hooks.iter().flat_map(|hook| &hook.selectors);
+    let actions = selectors.flat_map(|one| one.actions.iter().chain(&one.return_actions));
+    actions.map(|action| &action.value)
 }
 
-fn actions(policy: &Policy) -> impl Iterator<Item = (&Hook, &Action)> {
-    fn of(selector: &Selector) -> impl Iterator<Item = &Action> {
-        selector.actions.iter().chain(&selector.return_actions).map(|action| &action.value)
-    }
-    policy
-        .hooks
-        .iter()
-        .flat_map(|hook| hook.selectors.iter().flat_map(of).map(move |action| (hook, action)))
-}
-
-fn of_action(hook: &Hook, action: &Action) -> Vec<&'static str> {
+/// Of enforcing actions, planning tells what is not carried out on this kernel.
+fn of_action(action: &Action) -> Vec<&'static str> {
     let one = match action {
-        Action::NoPost | Action::Sigkill | Action::Signal(_) => return Vec::new(),
-        Action::Override(_) if matches!(hook.target, Target::Lsm(_)) => return Vec::new(),
+        action if action.is_enforcing() => return Vec::new(),
         Action::Post(post) => {
             let parts = [
                 (post.kernel_stack, "kernelStackTrace"),
@@ -84,14 +73,12 @@ fn of_action(hook: &Hook, action: &Action) -> Vec<&'static str> {
             ];
             return parts.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect();
         }
-        Action::Override(_) | Action::SetRegisters(_) => "Override",
         Action::GetUrl(_) => "GetUrl",
         Action::DnsLookup(_) => "DnsLookup",
         Action::TrackSock(_) => "TrackSock",
         Action::UntrackSock(_) => "UntrackSock",
-        Action::NotifyEnforcer { .. } => "NotifyEnforcer",
         Action::CleanupEnforcerNotification => "CleanupEnforcerNotification",
-        Action::Set { .. } => "Set",
+        _ => return Vec::new(),
     };
     vec![one]
 }
@@ -116,18 +103,7 @@ mod tests {
                 {"matchActions": [{"action": "NoPost"}]}]}]}"#,
         );
         let found: Vec<_> = not_carried_out(&policy).into_iter().collect();
-        assert_eq!(found, ["Override", "kernelStackTrace"]);
-        assert!(enforces(&policy));
-        let lsm = read(
-            r#"{"lsmhooks": [{"hook": "file_open", "selectors": [
-                {"matchActions": [{"action": "Override", "argError": -1}]}]}]}"#,
-        );
-        assert!(not_carried_out(&lsm).is_empty() && enforces(&lsm));
-        let call = read(
-            r#"{"kprobes": [{"call": "sys_mount", "selectors": [
-                {"matchActions": [{"action": "Override", "argError": -1}]}]}]}"#,
-        );
-        assert!(!enforces(&call));
+        assert_eq!(found, ["kernelStackTrace"]);
         assert!(refused(&policy).is_empty());
         assert!(not_carried_out(&read("{kprobes: [{call: sys_mount}]}")).is_empty());
     }

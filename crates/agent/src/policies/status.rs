@@ -6,7 +6,7 @@ use policy::{Policy, PolicyKey};
 use wire::{HookState, TracingPolicyMode, TracingPolicyState};
 
 use super::loader::sensors;
-use super::{Measures, effects, hooks};
+use super::{Measures, hooks};
 
 /// What became of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,11 +81,11 @@ impl Shown<'_> {
     }
 }
 
-/// The mode in force. A policy of whose enforcing actions none can be carried out monitors.
+/// The mode in force.
 fn mode(policy: &Policy, now: Option<Mode>) -> TracingPolicyMode {
     match now.unwrap_or_else(|| policy.mode()) {
-        Mode::Enforce if effects::enforces(policy) => TracingPolicyMode::TpModeEnforce,
-        Mode::Enforce | Mode::Monitor => TracingPolicyMode::TpModeMonitor,
+        Mode::Enforce => TracingPolicyMode::TpModeEnforce,
+        Mode::Monitor => TracingPolicyMode::TpModeMonitor,
         Mode::MonitorOnly => TracingPolicyMode::TpModeMonitorOnly,
     }
 }

@@ -125,7 +125,10 @@ impl Sensor {
                 stop: AtomicBool::new(false),
                 requests: Mutex::new(None),
                 failure: Mutex::new(None),
-                policies: Arc::new(KernelPolicies::new(config.btf.clone())),
+                policies: Arc::new(KernelPolicies::new(
+                    config.btf.clone(),
+                    config.policies.allow_degraded,
+                )),
             }),
         })
     }

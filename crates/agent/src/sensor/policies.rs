@@ -27,6 +27,8 @@ const KEPT: Duration = Duration::from_secs(10);
 pub(super) struct KernelPolicies {
     /// `--btf`.
     pub(super) btf_file: Option<PathBuf>,
+    /// `--allow-degraded-enforcement`.
+    allow_degraded: bool,
     state: Mutex<State>,
     /// A decoder for the pipeline thread, which takes it before it reads the first record.
     decoder: Mutex<Option<Decoder>>,
@@ -58,8 +60,8 @@ pub(super) struct Taken {
 }
 
 impl KernelPolicies {
-    pub(super) fn new(btf_file: Option<PathBuf>) -> Self {
-        Self { btf_file, ..Self::default() }
+    pub(super) fn new(btf_file: Option<PathBuf>, allow_degraded: bool) -> Self {
+        Self { btf_file, allow_degraded, ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,7 +105,10 @@ impl KernelPolicies {
             let failed = |error: &dyn std::fmt::Display| LoadError::Failed(error.to_string());
             let btf = plan::btf(self.btf_file.as_deref()).map_err(|error| failed(&error))?;
             let machine = Arc::new(Machine::running(Arc::new(btf)));
-            let policies = Policies::new(machine, base).map_err(|error| failed(&error))?;
+            let mut policies = Policies::new(machine, base).map_err(|error| failed(&error))?;
+            if !self.allow_degraded {
+                policies.refuse_degraded();
+            }
             let decoder = policies.decoder();
             *self.decoder.lock().unwrap_or_else(PoisonError::into_inner) = Some(decoder);
             state.in_force = Some(InForce { policies, idle: None });

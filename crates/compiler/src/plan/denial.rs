@@ -11,11 +11,27 @@
 
 use super::attachment::lacks;
 use super::planner::Planner;
-use super::{Attachment, gates};
+use super::{Attachment, Plan, gates};
 use kernel::btf::{Kind, TypeId};
 use kernel::features::Feature;
-use policy::checked::{Action, Selector};
+use policy::Problem;
+use policy::checked::{Action, Mode, Placed, Selector};
 use std::fmt;
+
+/// Whether an enforcing action of a hook is carried out; else why not.
+fn carried_out(action: &Action, denial: Option<&Denial>) -> Result<(), String> {
+    let never = |name: &str| Err(format!("{name} is not carried out by this version"));
+    match action {
+        Action::Override(_) => match denial {
+            Some(Denial::Impossible(why)) => Err(format!("Override is not carried out: {why}")),
+            _ => Ok(()),
+        },
+        Action::SetRegisters(_) => never("Override of a uprobe"),
+        Action::NotifyEnforcer { .. } => never("NotifyEnforcer"),
+        Action::Set { .. } => never("Set"),
+        _ => Ok(()),
+    }
+}
 
 /// How an Override is carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,6 +66,48 @@ impl fmt::Display for Denial {
             }
             Self::Impossible(why) => write!(f, "not carried out: {why}"),
         }
+    }
+}
+
+impl Plan {
+    /// Enforcing actions that are not carried out on this kernel, with the reason for each.
+    #[must_use]
+    pub fn not_enforced(&self) -> Vec<Problem> {
+        let judged = self.enforcing().filter_map(|(action, denial)| {
+            let why = carried_out(&action.value, denial).err()?;
+            let place = &action.place;
+            Some(Problem { mark: place.mark, path: place.path.clone(), message: why })
+        });
+        // The functions of a list all give the same word.
+        let mut problems: Vec<Problem> = Vec::new();
+        for problem in judged {
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        problems
+    }
+
+    /// The mode that the policy has on this kernel until it is changed: one of whose enforcing actions none
+    /// is carried out monitors.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        let enforces = |(action, denial): (&Placed<Action>, Option<&Denial>)| {
+            carried_out(&action.value, denial).is_ok()
+        };
+        match self.policy.mode() {
+            Mode::Enforce if !self.enforcing().any(enforces) => Mode::Monitor,
+            mode => mode,
+        }
+    }
+
+    fn enforcing(&self) -> impl Iterator<Item = (&Placed<Action>, Option<&Denial>)> {
+        self.hooks.iter().flat_map(|hook| {
+            let selectors = hook.selectors.iter();
+            let actions = selectors.flat_map(|one| one.actions.iter().chain(&one.return_actions));
+            let enforcing = actions.filter(|action| action.value.is_enforcing());
+            enforcing.map(|action| (action, hook.denial.as_ref()))
+        })
     }
 }
 

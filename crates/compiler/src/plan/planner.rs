@@ -1,6 +1,5 @@
 //! Going through a policy hook by hook, and collecting what is wrong with them on this machine.
 
-use super::denial::Denial;
 use super::executable::Executable;
 use super::list::Missing;
 use super::{Attachment, EventKind, HookPlan, Input, Plan};
@@ -142,10 +141,6 @@ impl Planner<'_> {
         }
         let Found { event, attachment, reason } = found;
         let denial = self.denial(&selectors, &attachment, called(&event, &attachment));
-        if let Some(Denial::Impossible(why)) = &denial {
-            let message = format!("Override is not carried out: {why}");
-            self.note(&hook.place, message);
-        }
         let Inputs { args, data, returned } = inputs;
         self.hooks.push(HookPlan {
             place: hook.place.clone(),

@@ -166,6 +166,7 @@ impl Laboratory {
             Input { source: Source::CurrentTask, resolve, hops, ..plain }
         };
         HookPlan {
+            denial: None,
             place: hook.place.clone(),
             event: EventKind::Kprobe { function: "tried".to_owned() },
             attachment: Attachment::Kprobe { function: "tried".to_owned(), syscall: false },

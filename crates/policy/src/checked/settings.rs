@@ -16,6 +16,8 @@ pub struct Settings {
     pub override_method: Option<OverrideMethod>,
     /// The mode that is asked for; `None`: enforce.
     pub mode: Option<Mode>,
+    /// Load it even where its enforcing actions cannot all be carried out.
+    pub allow_degraded_enforcement: bool,
     /// Entries of the map in which text of user space is read ahead; `None`: the agent's own.
     pub sleepable_preload_size: Option<u32>,
 }
@@ -52,7 +54,8 @@ impl Mode {
     }
 }
 
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
+    "allow-degraded-enforcement",
     "disable-kprobe-multi",
     "disable-uprobe-multi",
     "override-method",
@@ -72,6 +75,10 @@ pub(crate) fn check(written: &[Setting], path: &Path<'_>, checker: &mut Checker<
         let text = setting.value.as_deref().unwrap_or_default();
         let at = path.key("value");
         match name {
+            "allow-degraded-enforcement" => {
+                settings.allow_degraded_enforcement =
+                    checker.ok(&at, boolean(text)).unwrap_or_default();
+            }
             "disable-kprobe-multi" => {
                 settings.disable_kprobe_multi = checker.ok(&at, boolean(text)).unwrap_or_default();
             }
