@@ -10,6 +10,7 @@
 //! passes before it takes effect ([`gates`]) return the error while the thread is in that system call.
 
 use super::attachment::lacks;
+use super::gates::Answer;
 use super::planner::Planner;
 use super::{Attachment, Plan, gates};
 use kernel::btf::{Kind, TypeId};
@@ -177,12 +178,36 @@ impl Planner<'_> {
         }
     }
 
+    /// What users should know of how a system call is denied by LSM.
+    pub(super) fn remarks(syscall: &str, selectors: &[Selector]) -> Vec<String> {
+        let Ok(gates) = gates::of(syscall) else { return Vec::new() };
+        let mut remarks = Vec::new();
+        match gates.answer {
+            Answer::Policy => {}
+            Answer::PolicyExcept(error) => {
+                let all = selectors.iter().flat_map(|one| &one.actions);
+                if all.into_iter().any(|action| action.value == Action::Override(error)) {
+                    remarks.push(format!(
+                        "argError: {error} denies nothing: the kernel takes it for no answer; choose another"
+                    ));
+                }
+            }
+            Answer::Always(error) => {
+                remarks.push(format!("the caller gets the error {error}, whatever argError says"));
+            }
+            Answer::Silent(what) => remarks.push(format!("the caller gets no error: {what}")),
+        }
+        remarks.extend(gates.except.map(|except| format!("not denied: {except}")));
+        remarks
+    }
+
     fn gates(&self, syscall: &str) -> Result<Vec<Gate>, String> {
         lacks(self.machine, Feature::Lsm)
             .map_err(|why| format!("this kernel runs no LSM programs ({why})"))?;
         let btf = &self.machine.btf;
         let id = |hook: &str| btf.find(Kind::Func, &format!("bpf_lsm_{hook}"));
-        let names = gates::of(syscall, |hook| id(hook).is_some())?;
+        let gates = gates::of(syscall).map_err(|error| error.to_string())?;
+        let names = gates.hooks(btf).map_err(|error| error.to_string())?;
         let gate = |hook: &'static str| Some(Gate { hook: hook.to_owned(), id: id(hook)? });
         Ok(names.into_iter().filter_map(gate).collect())
     }

@@ -1,5 +1,6 @@
 //! Going through a policy hook by hook, and collecting what is wrong with them on this machine.
 
+use super::denial::Denial;
 use super::executable::Executable;
 use super::list::Missing;
 use super::{Attachment, EventKind, HookPlan, Input, Plan};
@@ -140,7 +141,13 @@ impl Planner<'_> {
             return;
         }
         let Found { event, attachment, reason } = found;
-        let denial = self.denial(&selectors, &attachment, called(&event, &attachment));
+        let called = called(&event, &attachment);
+        let denial = self.denial(&selectors, &attachment, called);
+        if let (Some(Denial::Gates(_)), Some(called)) = (&denial, called) {
+            for remark in Self::remarks(called, &selectors) {
+                self.note(&hook.place, format!("Override of {called}: {remark}"));
+            }
+        }
         let Inputs { args, data, returned } = inputs;
         self.hooks.push(HookPlan {
             place: hook.place.clone(),
