@@ -53,6 +53,9 @@ pub enum Error {
         "the policy has no enforcing action (Sigkill, Signal, Override, NotifyEnforcer, Set): it can only monitor"
     )]
     MonitorOnly,
+    /// A policy that cannot enforce all that it says.
+    #[error("the policy cannot enforce on this kernel:\n{0}")]
+    NotEnforced(policy::Problems),
     /// What the task iterator wrote does not read as it should.
     #[error("task iterator: {0}")]
     Scan(#[from] crate::base::record::DecodeError),

@@ -120,22 +120,18 @@ impl Policies {
 
     fn plan_for(&self, policy: Arc<CheckedPolicy>) -> Result<Plan, Problems> {
         let plan = Plan::new(policy, &self.machine)?;
-        let policy = &plan.policy;
-        let accepted = self.allow_degraded || policy.settings.allow_degraded_enforcement;
-        if accepted || policy.mode() != Mode::Enforce {
-            return Ok(plan);
+        if plan.policy.mode() == Mode::Enforce {
+            enforceable(&plan, self.allow_degraded).map_err(|mut problems| {
+                for problem in &mut problems.list {
+                    problem.message.push_str(
+                        "; to load the policy all the same, set its option `policy-mode` to \
+                         monitor or `allow-degraded-enforcement` to true",
+                    );
+                }
+                problems
+            })?;
         }
-        let mut list = plan.not_enforced();
-        if list.is_empty() {
-            return Ok(plan);
-        }
-        for problem in &mut list {
-            problem.message.push_str(
-                "; to load the policy all the same, set its option `policy-mode` to monitor or \
-                 `allow-degraded-enforcement` to true",
-            );
-        }
-        Err(Problems { file: policy.file.clone(), list, omitted: 0 })
+        Ok(plan)
     }
 
     /// Reads what the programs write.
@@ -263,6 +259,9 @@ impl Policies {
         let Some(loaded) = self.loaded.get_mut(key) else { return Ok(false) };
         if loaded.mode.1 == Mode::MonitorOnly || mode == Mode::MonitorOnly {
             return Err(Error::MonitorOnly);
+        }
+        if mode == Mode::Enforce {
+            enforceable(&loaded.plan, self.allow_degraded).map_err(Error::NotEnforced)?;
         }
         loaded.mode.1 = mode;
         self.programs.set_mode(loaded.mode.0, mode == Mode::Enforce);
@@ -435,6 +434,17 @@ impl Policies {
         self.retire(retired);
         modes.into_iter().for_each(|mode| self.modes.give_back(mode));
         Ok(())
+    }
+}
+
+/// Whether a policy may be in mode enforce on this kernel; else what it cannot enforce.
+fn enforceable(plan: &Plan, allow_degraded: bool) -> Result<(), Problems> {
+    let policy = &plan.policy;
+    let list = plan.not_enforced();
+    let accepted = allow_degraded || policy.settings.allow_degraded_enforcement;
+    match list.is_empty() || accepted {
+        true => Ok(()),
+        false => Err(Problems { file: policy.file.clone(), list, omitted: 0 }),
     }
 }
 

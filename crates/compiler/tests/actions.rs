@@ -306,6 +306,39 @@ fn security_functions_are_made_to_fail() {
     }
 }
 
+#[test]
+fn what_cannot_be_enforced_is_refused_unless_accepted() {
+    let lacks = [Feature::FmodRetSyscall, Feature::Lsm];
+    let Some(mut harness) = Harness::without(Feature::TpBtf, &lacks) else { return };
+    let deny = on_umask(0o31, "[{action: Override, argError: -1}]", "");
+    let add = |harness: &mut Harness, text: &str| {
+        let policy = policy::CheckedPolicy::read("p.yaml", text).unwrap();
+        let added = harness.policies.add(key("acts"), std::sync::Arc::new(policy));
+        added.map(|added| added.notes.len()).map_err(|error| error.to_string())
+    };
+    // Accepted, it monitors and says so.
+    assert_eq!(add(&mut harness, &deny), Ok(1));
+    assert_eq!(harness.policies.mode(&key("acts")), Some(Mode::Monitor));
+    harness.remove("acts");
+    harness.policies.refuse_degraded();
+    let refused = add(&mut harness, &deny).unwrap_err();
+    assert!(refused.starts_with("p.yaml:"), "{refused}");
+    assert!(refused.contains("matchActions[0]: Override is not carried out: "), "{refused}");
+    assert_eq!(harness.policies.mode(&key("acts")), None);
+    let option = |name: &str, value: &str| {
+        let options = format!("spec:\n  options: [{{name: {name}, value: {value}}}]");
+        deny.replace("spec:", &options)
+    };
+    assert_eq!(add(&mut harness, &option("allow-degraded-enforcement", "'true'")), Ok(1));
+    harness.remove("acts");
+    assert_eq!(add(&mut harness, &option("policy-mode", "monitor")), Ok(1));
+    let error = harness.policies.set_mode(&key("acts"), Mode::Enforce).unwrap_err();
+    assert!(error.to_string().contains("Override is not carried out"), "{error}");
+    // What ends the process can always be done.
+    let kill = on_umask(0o31, "[{action: Sigkill}]", "");
+    assert_eq!(add(&mut harness, &kill), Ok(0));
+}
+
 /// A directory of a test.
 struct Directory(std::path::PathBuf);
 

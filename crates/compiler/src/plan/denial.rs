@@ -186,14 +186,14 @@ impl Planner<'_> {
             Answer::Policy => {}
             Answer::PolicyExcept(error) => {
                 let all = selectors.iter().flat_map(|one| &one.actions);
-                if all.into_iter().any(|action| action.value == Action::Override(error)) {
+                if all.into_iter().any(|action| action.value == Action::Override(-error)) {
                     remarks.push(format!(
-                        "argError: {error} denies nothing: the kernel takes it for no answer; choose another"
+                        "argError: -{error} denies nothing: the kernel takes it for no answer; choose another"
                     ));
                 }
             }
             Answer::Always(error) => {
-                remarks.push(format!("the caller gets the error {error}, whatever argError says"));
+                remarks.push(format!("the caller gets error {error}, whatever argError says"));
             }
             Answer::Silent(what) => remarks.push(format!("the caller gets no error: {what}")),
         }

@@ -59,10 +59,10 @@ pub enum Way {
 pub enum Answer {
     /// The policy's error.
     Policy,
-    /// The policy's error, except that the kernel takes this one for "not decided": a policy with this
-    /// error denies nothing.
+    /// The policy's error, except that the kernel takes this one (positive) for "not decided": a policy
+    /// with this error denies nothing.
     PolicyExcept(i32),
-    /// This error, whatever the policy says.
+    /// This error (positive), whatever the policy says.
     Always(i32),
     /// No error, as the call never tells one; a sentence on what it gives.
     Silent(&'static str),
