@@ -29,7 +29,7 @@ pub(crate) struct Binary {
 /// Crates whose integration tests ask the kernel, and so are run on every one.
 const KERNEL_FACING: &[&str] = &["kernel", "compiler"];
 /// What the names of their executables start with in the stage.
-const CRATE_TEST: &str = "crate-test-";
+pub(crate) const CRATE_TEST: &str = "crate-test-";
 
 /// How executables are built.
 #[derive(Clone, Copy, Debug)]

@@ -16,8 +16,13 @@ const ARGUMENTS: &str = "vmtest.arguments";
 /// Makes the archive.
 ///
 /// * `stage` - directory whose files become `/bin`
+/// * `wanted` - which of them, by name
 /// * `arguments` - for the test binary; none may contain a newline
-pub(crate) fn build(stage: &Path, arguments: &[String]) -> Result<Vec<u8>> {
+pub(crate) fn build(
+    stage: &Path,
+    wanted: impl Fn(&str) -> bool,
+    arguments: &[String],
+) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for directory in ["bin", "dev", "etc", "proc", "run", "sys", "tmp", "var", "root"] {
         archive.directory(directory);
@@ -41,7 +46,7 @@ pub(crate) fn build(stage: &Path, arguments: &[String]) -> Result<Vec<u8>> {
     for entry in fs::read_dir(stage)? {
         let path = entry?.path();
         let name = path.file_name().context("a file without a name")?.to_string_lossy();
-        if name.starts_with('.') {
+        if name.starts_with('.') || !wanted(&name) {
             continue;
         }
         archive.file(&format!("bin/{name}"), 0o755, &fs::read(&path)?);

@@ -53,6 +53,10 @@ pub(crate) enum End {
 const PARAMETERS: &str = "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic reboot=t \
     mitigations=off nowatchdog audit=0 lsm=landlock,lockdown,yama,bpf";
 
+/// The initramfs lies in it twice while it is unpacked, into a file system that takes at most half of
+/// what is left (`shmem_default_max_blocks()` in mm/shmem.c). What is never used costs nothing.
+const MEMORY: &str = "3G";
+
 impl Machine {
     /// Boots and waits for the end. `line` is called with each line of the tests' output, at once.
     pub(crate) fn run(&self, mut line: impl FnMut(&str)) -> Result<End> {
@@ -66,7 +70,7 @@ impl Machine {
             // One thread for both processors: with several, kernels that patch their own code while it
             // runs on the other (trampolines, tail calls) were seen to crash under emulation.
             .args(["-machine", "pc", "-accel", "tcg,thread=single"])
-            .args(["-cpu", "max", "-smp", "2", "-m", "1G"])
+            .args(["-cpu", "max", "-smp", "2", "-m", MEMORY])
             .args(["-display", "none", "-monitor", "none", "-no-reboot", "-nodefaults"])
             .arg("-kernel")
             .arg(&self.kernel)

@@ -7,6 +7,7 @@ mod cgroup;
 mod commands;
 mod crates;
 mod credentials;
+mod enforcement;
 mod exec;
 mod exit;
 mod faults;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         faults::TESTS,
         loss::TESTS,
         policies::TESTS,
+        enforcement::TESTS,
         bad_policies::TESTS,
         functions::TESTS,
         programs::TESTS,

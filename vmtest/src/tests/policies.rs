@@ -16,7 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     Test::new("policies::that_are_bad_are_told_and_skipped", bad_ones_are_skipped),
     Test::new("policies::come_and_go_by_command", come_and_go),
     Test::new("policies::lose_nothing_silently", lose_nothing_silently).seconds(240),
-    Test::new("policies::that_enforce_only_observe_and_say_so", enforcing_ones_observe),
+    Test::new("policies::that_ask_for_more_observe_and_say_so", asking_ones_observe),
 ];
 
 /// A policy that sees symbolic links to `target`.
@@ -231,19 +231,21 @@ fn lose_nothing_silently(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn enforcing_ones_observe(lab: &Lab) -> Result<()> {
+/// An action that this version does not carry out.
+fn asking_ones_observe(lab: &Lab) -> Result<()> {
     let tool = lab.tool("linker")?;
-    let target = "/target/that/is/forbidden";
-    let kill = "      matchActions:\n      - action: Sigkill\n";
-    let mut agent = lab.agent_with_policy(&links_to("killer", target, kill))?;
+    let target = "/target/that/is/to/be/told/elsewhere";
+    let action =
+        "      matchActions:\n      - action: GetUrl\n        argUrl: http://127.0.0.1:9/\n";
+    let mut agent = lab.agent_with_policy(&links_to("asker", target, action))?;
     let log = agent.log();
-    ensure!(log.contains("observes only") && log.contains("Sigkill"), "{log}");
+    ensure!(log.contains("observes only") && log.contains("GetUrl"), "{log}");
     link(lab, &tool, target, "link").context("the link is made all the same")?;
-    agent.wait_for("the link is seen", |events| !events.of_policy("killer").is_empty())?;
+    agent.wait_for("the link is seen", |events| !events.of_policy("asker").is_empty())?;
     let list = agent.ask(&["tp", "list"])?.ok()?;
-    ensure!(list.stdout.contains(" monitor "), "{list:?}");
+    ensure!(list.stdout.contains(" monitor_only "), "{list:?}");
     let events = agent.stop()?;
-    let event = events.of_policy("killer")[0];
-    ensure!(event.text("action") == "KPROBE_ACTION_SIGKILL", "{event:?}");
+    let event = events.of_policy("asker")[0];
+    ensure!(event.text("action") == "KPROBE_ACTION_GETURL", "{event:?}");
     Ok(())
 }
