@@ -75,6 +75,14 @@ fn cargo(root: &Path, arguments: &[&str], packages: &[&str]) -> Result<Vec<Binar
         .arg("--message-format=json-render-diagnostics")
         .current_dir(root)
         .stdout(Stdio::piped());
+    // What cargo says about this package is not about those built here: `ring` would be built anew, with
+    // all that use it, each time that a build inside of this task follows one outside.
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy();
+        if shown.starts_with("CARGO_PKG_") || shown.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     for package in packages {
         command.args(["-p", package]);
     }
