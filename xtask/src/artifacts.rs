@@ -151,13 +151,16 @@ pub(crate) fn stage(root: &Path, profile: Profile) -> Result<PathBuf> {
     Ok(stage)
 }
 
-/// Puts the policies of the introductory article beside the tests, where they are at hand.
+/// Puts policies that are not the project's own beside the tests, where they are at hand.
 fn stage_policies(root: &Path, stage: &Path) -> Result<()> {
-    let Ok(entries) = fs::read_dir(root.join("../shared/policies/intro")) else { return Ok(()) };
-    for entry in entries {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        fs::copy(&path, stage.join(format!("intro-{name}")))?;
+    for kind in ["intro", "field"] {
+        let directory = root.join("../shared/policies").join(kind);
+        let Ok(entries) = fs::read_dir(directory) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            fs::copy(&path, stage.join(format!("{kind}-{name}")))?;
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod enforcement;
 mod exec;
 mod exit;
 mod faults;
+mod field;
 mod fields;
 mod functions;
 mod intro;
@@ -35,6 +36,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         exit::TESTS,
         bootstrap::TESTS,
         credentials::TESTS,
+        field::TESTS,
         fields::TESTS,
         cgroup::TESTS,
         commands::TESTS,
