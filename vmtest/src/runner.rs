@@ -102,9 +102,11 @@ fn run_all(arguments: &[OsString]) -> Result<Counts> {
     let tests: Vec<&Test> = all()
         .filter(|test| {
             let asked = filters.iter().any(|part| test.name.contains(part));
-            // Benchmarks only when they are asked for.
+            // What takes long only when it is asked for.
+            let asked_only = ["bench::", "field::"];
+            let asked_only = asked_only.iter().any(|kind| test.name.starts_with(kind));
             let wanted = skipped.is_none_or(|part| !test.name.contains(part));
-            asked || wanted && filters.is_empty() && !test.name.starts_with("bench::")
+            asked || wanted && filters.is_empty() && !asked_only
         })
         .collect();
     println!("running {} tests on Linux {}", tests.len(), kernel_release()?);

@@ -11,9 +11,9 @@ use crate::envelope::Envelope;
 use crate::export::Exporter;
 use crate::health::HealthServer;
 use crate::hub::Hub;
-use crate::lifecycle::privileges;
 use crate::lifecycle::run_dir::{Info, PATH, RunDir};
 use crate::lifecycle::signals::Signals;
+use crate::lifecycle::{limits, privileges};
 use crate::logging;
 use crate::policies::files::Outcome;
 use crate::policies::{self, Store};
@@ -73,6 +73,7 @@ pub fn run(
     load: impl FnOnce(&Config) -> Result<Box<dyn Source>, Failure>,
 ) -> Result<(), Failure> {
     let started = Instant::now();
+    limits::raise_open_files();
     tracing::info!(version = crate::VERSION, "Starting tetragon");
     for (name, value, source) in &loaded.settings {
         if *source != config::Source::Default {
