@@ -43,7 +43,8 @@ fn load(lab: &Lab) -> Result<()> {
         let file = path.to_str().context("a path is not UTF-8")?;
         let name = file.rsplit_once(PREFIX).map_or(file, |(_, name)| name);
         // None of them is to stop what the tests do.
-        let added = agent.ask(&["tracingpolicy", "add", "--mode", "monitor", file])?;
+        let added =
+            agent.ask(&["--timeout=300s", "tracingpolicy", "add", "--mode", "monitor", file])?;
         if added.status.success() {
             let list = agent.ask(&["tracingpolicy", "list", "-o", "json"])?.stdout;
             let list: serde_json::Value = serde_json::from_str(&list)?;
@@ -51,7 +52,7 @@ fn load(lab: &Lab) -> Result<()> {
             let memory = policy["kernel_memory_bytes"].as_str().unwrap_or("0");
             println!("| {name} | {}, {memory} bytes |", policy["state"].as_str().unwrap_or("?"));
             let policy = policy["name"].as_str().context("a policy without a name")?;
-            let deleted = agent.ask(&["tracingpolicy", "delete", policy])?;
+            let deleted = agent.ask(&["--timeout=300s", "tracingpolicy", "delete", policy])?;
             if !deleted.status.success() {
                 wrong.push(format!("{name} cannot be deleted: {}", deleted.stderr));
             }
@@ -59,7 +60,7 @@ fn load(lab: &Lab) -> Result<()> {
             let first = added.stderr.lines().next().unwrap_or_default();
             let reason = first.rsplit_once(PREFIX).map_or(first, |(_, reason)| reason);
             println!("| {name} | {reason} |");
-            let placed = reason.starts_with(&format!("{name}:"));
+            let placed = reason.starts_with(&format!("{name}:")) || first.contains(" spec.");
             if !placed || added.stderr.contains("internal error") {
                 wrong.push(format!("{name}: {}", added.stderr));
             }
@@ -67,7 +68,7 @@ fn load(lab: &Lab) -> Result<()> {
             let list = agent.ask(&["tracingpolicy", "list", "-o", "json"])?.stdout;
             let list: serde_json::Value = serde_json::from_str(&list)?;
             if let Some(policy) = list["policies"][0]["name"].as_str() {
-                agent.ask(&["tracingpolicy", "delete", policy])?;
+                agent.ask(&["--timeout=300s", "tracingpolicy", "delete", policy])?;
             }
         }
     }

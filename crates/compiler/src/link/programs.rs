@@ -40,6 +40,8 @@ pub(crate) struct Programs {
 #[derive(Debug)]
 struct Occupied {
     head: Head,
+    /// Does nothing, for when nothing is in force. It is made with the head: letting go loads no program.
+    nothing: Program,
     now: InForce,
     /// What comes before the head; attached after it.
     pages: Option<Pages>,
@@ -49,7 +51,7 @@ struct Occupied {
 #[derive(Debug)]
 enum InForce {
     /// Nothing: calls lead to a program that does nothing.
-    Nothing(Program),
+    Nothing,
     /// The head's own sections, and the programs that they go on to.
     Head(Vec<Attached>),
     /// Programs of which each leads to the next; at least one.
@@ -57,10 +59,10 @@ enum InForce {
 }
 
 impl InForce {
-    /// Where the switch has to lead.
-    fn lead(&self) -> Lead<'_> {
+    /// Where the switch has to lead; `nothing`: the place's program that does nothing.
+    fn lead<'a>(&'a self, nothing: &'a Program) -> Lead<'a> {
         match self {
-            Self::Nothing(program) => Lead::To(program),
+            Self::Nothing => Lead::To(nothing),
             Self::Head(_) => Lead::Own,
             Self::Others(programs) => {
                 programs.first().map_or(Lead::Own, |first| Lead::To(first.program()))
@@ -71,7 +73,7 @@ impl InForce {
     /// The programs behind the switch.
     fn programs(&self) -> &[Attached] {
         match self {
-            Self::Nothing(_) => &[],
+            Self::Nothing => &[],
             Self::Head(programs) | Self::Others(programs) => programs,
         }
     }
@@ -139,13 +141,13 @@ impl Programs {
             }
             if let Some(own) = own {
                 let head = Head::new(&place, own, programs.first(), with)?;
-                let now = InForce::Nothing(nothing(&place, with)?);
-                let occupied = Occupied { head, now, pages: None };
+                let nothing = nothing(&place, with)?;
+                let occupied = Occupied { head, nothing, now: InForce::Nothing, pages: None };
                 let sections = chunks.concat();
                 new.push(New { place, sections, occupied, next: InForce::Head(programs) });
             } else if occupied {
                 let next = match programs.is_empty() {
-                    true => InForce::Nothing(nothing(&place, with)?),
+                    true => InForce::Nothing,
                     false => InForce::Others(programs),
                 };
                 changed.push((place, next));
@@ -199,7 +201,7 @@ impl Programs {
     ) -> Result<Vec<(Place, InForce)>, Error> {
         let mut coming = Vec::new();
         for New { place, sections, mut occupied, next: next_there } in new {
-            occupied.head.lead(self.generation, &occupied.now.lead())?;
+            occupied.head.lead(self.generation, &occupied.now.lead(&occupied.nothing))?;
             occupied.head.attach(&place).map_err(|error| blame(&place, &sections, error))?;
             self.places.insert(place.clone(), occupied);
             self.unsettled.insert(place.clone());
@@ -208,7 +210,7 @@ impl Programs {
         for (place, next_there) in changed {
             self.unsettled.insert(place.clone());
             if let Some(occupied) = self.places.get(&place) {
-                occupied.head.lead(next, &next_there.lead())?;
+                occupied.head.lead(next, &next_there.lead(&occupied.nothing))?;
             }
             coming.push((place, next_there));
         }
@@ -226,11 +228,13 @@ impl Programs {
         let other = self.generation.wrapping_add(1);
         while let Some(place) = self.unsettled.first().cloned() {
             match self.places.get(&place) {
-                Some(Occupied { now: InForce::Nothing(_), head, .. }) => {
+                Some(Occupied { now: InForce::Nothing, head, .. }) => {
                     self.missed_runs += head.missed_runs().unwrap_or_default();
                     gone.extend(self.places.remove_entry(&place));
                 }
-                Some(occupied) => occupied.head.lead(other, &occupied.now.lead())?,
+                Some(occupied) => {
+                    occupied.head.lead(other, &occupied.now.lead(&occupied.nothing))?
+                }
                 None => {}
             }
             self.unsettled.remove(&place);
