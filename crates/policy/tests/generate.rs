@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 fn call(args: &[TypeName]) -> Call {
     let hook = "kprobes: [{call: f, syscall: false".to_owned();
-    Call { hook, args: args.to_vec(), returned: Some(TypeName::Int) }
+    Call { hook, args: args.to_vec(), returned: Some(TypeName::Int), max_data: false }
 }
 
 fn read(draft: &Draft) -> CheckedPolicy {

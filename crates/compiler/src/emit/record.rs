@@ -154,9 +154,20 @@ impl Emitter<'_> {
         let head = value::of(input.kind).map_or(0, value::Kind::head);
         let start = self.b.add(start, i32::from(item::SIZE) + head);
         let length = self.b.get(text.length);
-        if input.kind == TypeName::SockaddrUn {
+        match input.kind {
             // An address without a path, not one with an empty path.
-            self.require(Cond::Ne, length, 0, unknown);
+            TypeName::SockaddrUn => self.require(Cond::Ne, length, 0, unknown),
+            // An iterator over pages that are mapped nowhere: of its bytes only the number is known.
+            TypeName::IovIter => {
+                let (none, known) = (self.b.create_block(), self.b.create_block());
+                self.b.brif(Cond::Eq, length, 0, none, known);
+                self.b.switch_to(none);
+                let all = self.b.load(Size::U64, start, -(head as i16));
+                self.require(Cond::Eq, all, 0, unknown);
+                self.b.jump(known, &[]);
+                self.b.switch_to(known);
+            }
+            _ => {}
         }
         Ok(Bytes { start, length })
     }

@@ -2,11 +2,12 @@
 
 use crate::real::{Opened, Words};
 use nix::sched::{CloneFlags, unshare};
-use policy::checked::FileType;
+use policy::checked::{FileType, ValueKind};
 use policy::document::TypeName;
 use policy::evaluate::generate::Call;
 use policy::evaluate::{Event, Value};
 use rustix::fs::{FileType as Made, Mode, OFlags, fstat, mkdir, mknodat, open, unlink};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -27,8 +28,11 @@ impl Root {
         let place = place.join(format!("differential-{}", std::process::id()));
         // What is read to know how many CPUs there are.
         let cpus = "sys/devices/system/cpu";
-        std::fs::create_dir_all(place.join(cpus)).unwrap();
+        std::fs::create_dir_all(&place).unwrap();
         let possible = std::fs::read(format!("/{cpus}/possible")).unwrap();
+        // Its own file system, so that paths in that are the same.
+        mount("none", &place, "tmpfs", MountFlags::empty(), None::<&std::ffi::CStr>).unwrap();
+        std::fs::create_dir_all(place.join(cpus)).unwrap();
         std::fs::write(place.join(cpus).join("possible"), possible).unwrap();
         let directory = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let outside = open("/", directory, Mode::empty()).unwrap();
@@ -51,7 +55,9 @@ impl Root {
         let mut files = Vec::new();
         for (kind, value) in call.args.iter().zip(&mut event.args) {
             // There is no bad pointer to a file.
-            if matches!(value, Value::Fault) && matches!(kind, TypeName::File | TypeName::Path) {
+            if matches!(value, Value::Fault)
+                && matches!(kind, TypeName::File | TypeName::Path | TypeName::Dentry)
+            {
                 *value = Value::path("/");
             }
             let Value::Path { path, file_type } = value else {
@@ -59,8 +65,12 @@ impl Root {
                 continue;
             };
             let opened = if path.is_empty() { pipe() } else { at_path(words, path, *file_type) };
+            // A pipe's entry is the root of its tree: only its mount tells that there is no path.
+            if *kind == TypeName::Dentry && path.is_empty() {
+                path.push(b'/');
+            }
             let mode = fstat(&*opened.file).unwrap().st_mode;
-            if *kind != TypeName::Fd {
+            if kind.kind() == ValueKind::File {
                 *file_type = FileType::of_mode(mode);
             }
             files.push(Some(opened));
@@ -142,7 +152,8 @@ impl Drop for Root {
     fn drop(&mut self) {
         let left = rustix::process::fchdir(&self.outside)
             .and_then(|()| rustix::process::chroot("."))
-            .map(|()| std::fs::remove_dir_all(&self.place));
+            .and_then(|()| unmount(&self.place, UnmountFlags::DETACH))
+            .map(|()| std::fs::remove_dir(&self.place));
         if let Err(error) = left {
             eprintln!("{}: {error}", self.place.display());
         }

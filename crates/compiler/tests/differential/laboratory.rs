@@ -1,10 +1,11 @@
 //! Where a hook is tried: the verdict of its program beside that of the evaluator.
 
 use crate::harness::Harness;
-use crate::real::{Given, Memory};
+use crate::real::{Given, Memory, Opened};
 use compiler::observed::Observed;
 use compiler::plan::{Attachment, EventKind, HookPlan, Input, Length, Source};
-use compiler::trial::{Trial, Trials};
+use compiler::trial::{self, Trial, Trials};
+use kernel::features::Feature;
 use policy::checked::{Argument, Hook};
 use policy::document::TypeName;
 use policy::evaluate::generate::Call;
@@ -19,6 +20,8 @@ pub(crate) struct Laboratory {
     /// Namespaces of the host.
     pub(crate) host: Namespaces,
     trials: Trials,
+    /// What tells where the first of the files is.
+    address: Trial,
     memory: Memory,
     harness: Harness,
 }
@@ -71,16 +74,39 @@ pub(crate) fn read(yaml: &str) -> Result<CheckedPolicy, Problems> {
 impl Laboratory {
     /// `None`, with a word on stderr: it cannot be done here.
     pub(crate) fn new() -> Option<Self> {
-        let harness = Harness::new()?;
-        let trials = Trials::new(harness.machine.clone(), &harness.base).unwrap();
-        let tasks = harness.base.scan().unwrap();
-        harness.base.adopt(&tasks).unwrap();
-        let host = harness.machine.host.clone();
-        Some(Self { process: crate::process::own(), host, trials, memory: Memory::new(), harness })
+        Self::of(Harness::new()?)
     }
 
-    /// Tries the one hook of a policy; gives how many of the calls matched, unless an
-    /// operator is not compiled yet.
+    /// The same, for policies that are compiled as for a kernel without `feature`.
+    pub(crate) fn lacking(feature: Feature) -> Option<Self> {
+        Self::of(Harness::lacking(feature)?)
+    }
+
+    fn of(harness: Harness) -> Option<Self> {
+        let mut trials = Trials::new(harness.machine.clone(), &harness.base).unwrap();
+        let tasks = harness.base.scan().unwrap();
+        harness.base.adopt(&tasks).unwrap();
+        let (btf, host) = (&harness.machine.btf, harness.machine.host.clone());
+        let memory = Memory::new(btf);
+        let policy = Arc::new(read(ADDRESS).unwrap());
+        let slot = format!("files.fdt.fd[{}]", memory.slot(0));
+        let address =
+            Input { resolve: slot, ..plain(&policy.hooks[0].data[0], Source::CurrentTask) };
+        let hops = btf.path(btf.find_struct("task_struct").unwrap(), &address.resolve).unwrap();
+        let hook = HookPlan { data: vec![Input { hops, ..address }], ..plan(&policy.hooks[0]) };
+        let address = trials.load(&policy, &hook).unwrap();
+        Some(Self { process: crate::process::own(), host, trials, address, memory, harness })
+    }
+
+    /// Types of which structures are made up on this kernel.
+    pub(crate) fn objects(&self) -> Vec<TypeName> {
+        let btf = &self.harness.machine.btf;
+        let made = |kind: &TypeName| crate::objects::can_be_made(*kind, btf);
+        TypeName::ALL.iter().copied().filter(made).collect()
+    }
+
+    /// Tries the one hook of a policy; gives how many of the calls matched, unless the policy is more than
+    /// the verifier has patience for.
     pub(crate) fn check(
         &mut self,
         yaml: &str,
@@ -92,8 +118,7 @@ impl Laboratory {
         let hook = &policy.hooks[0];
         let mut trial = match self.trials.load(&policy, &self.plan(hook)) {
             Ok(trial) => trial,
-            // Nothing tells programs of workloads yet.
-            Err(compiler::Error::Unsupported(what)) if what == "workloads" => return Ok(None),
+            Err(error) if is_too_much(&error) => return Ok(None),
             Err(error) => return Err(Failure::new(Kind::Program, calls.first(), explain(&error))),
         };
         let selectors = Selectors::new(&hook.selectors, &policy.lists, |_| None).unwrap();
@@ -102,7 +127,7 @@ impl Laboratory {
             let said = self
                 .said(&mut trial, call, given)
                 .map_err(|error| Failure::new(Kind::Run, Some(given), error))?;
-            let (args, returned) = given.captured(call);
+            let (args, returned) = given.captured(call, &self.memory);
             let expected = selectors.evaluate(&given.event);
             let expected = expected.map(|matched| (matched.selector, args, returned));
             if said != expected {
@@ -125,6 +150,13 @@ impl Laboratory {
         call: &Call,
         given: &Given,
     ) -> Result<Verdict, compiler::Error> {
+        let files = call.args.iter().zip(given.files.iter().chain(std::iter::repeat(&None)));
+        self.memory.files = files
+            .map(|(kind, file)| match (kind, file) {
+                (TypeName::Kiocb | TypeName::LinuxBinprm, Some(file)) => self.file(file),
+                _ => Ok(0),
+            })
+            .collect::<Result<_, _>>()?;
         let call = given.call(call, &mut self.memory);
         let seen = self.trials.run(trial, &call)?;
         Ok(seen.map(|seen| {
@@ -133,55 +165,83 @@ impl Laboratory {
         }))
     }
 
+    /// The address of a `struct file`.
+    fn file(&mut self, opened: &Opened) -> Result<u64, compiler::Error> {
+        self.memory.open(0, opened);
+        let seen = self.trials.run(&mut self.address, &trial::Call::default())?;
+        match seen.unwrap().data.as_slice() {
+            [Some(Observed::Size(address))] => Ok(*address),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The hook on a function of which only the policy says what its arguments are.
     fn plan(&self, hook: &Hook) -> HookPlan {
-        let input = |argument: &Argument, source| Input {
-            place: argument.place.clone(),
-            kind: argument.kind,
-            label: argument.label.clone(),
-            source,
-            resolve: String::new(),
-            hops: Vec::new(),
-            length: argument.size_argument.map(|index| Length {
-                source: Source::Argument { index, pointee: None, hidden: false },
-                size: 8,
-            }),
-            return_copy: argument.return_copy,
-            max_data: argument.max_data,
-        };
         let btf = &self.harness.machine.btf;
         let task = btf.find_struct("task_struct").unwrap();
         let argument = |argument: &Argument| {
-            let plain = input(
-                argument,
-                Source::Argument { index: argument.index, pointee: None, hidden: false },
-            );
+            let index = argument.index;
             let member = match argument.kind {
                 TypeName::File => "",
                 TypeName::Path => ".f_path",
-                _ => return plain,
+                TypeName::Dentry => ".f_path.dentry",
+                _ => {
+                    let source = Source::Argument { index, pointee: None, hidden: false };
+                    return plain(argument, source);
+                }
             };
-            let resolve = format!("files.fdt.fd[{}]{member}", self.memory.slot(argument.index));
+            let resolve = format!("files.fdt.fd[{}]{member}", self.memory.slot(index));
             let hops = btf.path(task, &resolve).unwrap();
-            Input { source: Source::CurrentTask, resolve, hops, ..plain }
+            Input { resolve, hops, ..plain(argument, Source::CurrentTask) }
         };
-        HookPlan {
-            denial: None,
-            place: hook.place.clone(),
-            event: EventKind::Kprobe { function: "tried".to_owned() },
-            attachment: Attachment::Kprobe { function: "tried".to_owned(), syscall: false },
-            reason: String::new(),
-            args: hook.args.iter().map(argument).collect(),
-            data: Vec::new(),
-            returned: hook
-                .return_arg
-                .as_ref()
-                .map(|argument| input(argument, Source::Returned { pointee: None })),
-            return_action: hook.return_action,
-            selectors: hook.selectors.clone(),
-            message: hook.message.clone(),
-            tags: hook.tags.clone(),
-        }
+        HookPlan { args: hook.args.iter().map(argument).collect(), ..plan(hook) }
+    }
+}
+
+/// A policy that captures a number of the task.
+const ADDRESS: &str = "
+apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: address}
+spec:
+  kprobes:
+  - {call: tried, syscall: false, data: [{index: 0, type: uint64, source: current_task, resolve: pid}]}
+";
+
+/// A value that is read from a source as it is.
+fn plain(argument: &Argument, source: Source) -> Input {
+    Input {
+        place: argument.place.clone(),
+        kind: argument.kind,
+        label: argument.label.clone(),
+        source,
+        resolve: String::new(),
+        hops: Vec::new(),
+        length: argument.size_argument.map(|index| Length {
+            source: Source::Argument { index, pointee: None, hidden: false },
+            size: 8,
+        }),
+        return_copy: argument.return_copy,
+        max_data: argument.max_data,
+    }
+}
+
+/// A hook without arguments.
+fn plan(hook: &Hook) -> HookPlan {
+    let returned = hook.return_arg.as_ref();
+    HookPlan {
+        denial: None,
+        place: hook.place.clone(),
+        event: EventKind::Kprobe { function: "tried".to_owned() },
+        attachment: Attachment::Kprobe { function: "tried".to_owned(), syscall: false },
+        reason: String::new(),
+        args: Vec::new(),
+        data: Vec::new(),
+        returned: returned.map(|argument| plain(argument, Source::Returned { pointee: None })),
+        return_action: hook.return_action,
+        selectors: hook.selectors.clone(),
+        message: hook.message.clone(),
+        tags: hook.tags.clone(),
     }
 }
 
@@ -193,6 +253,16 @@ fn short(verdict: &Verdict) -> String {
         text.push('…');
     }
     text
+}
+
+/// Whether the verifier gave up after a million instructions.
+fn is_too_much(error: &compiler::Error) -> bool {
+    let error = match error {
+        compiler::Error::Hook { cause, .. } => cause,
+        other => other,
+    };
+    matches!(error, compiler::Error::Kernel(kernel::Error::Rejected(rejected))
+        if rejected.cause().contains("BPF program is too large. Processed"))
 }
 
 /// The whole of an error, the verifier's last words included.

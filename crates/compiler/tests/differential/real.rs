@@ -1,15 +1,19 @@
 //! Making calls real: the words that a program gets for the values of an event, and what is at their
 //! addresses.
 
+use crate::arena::Arena;
+use crate::objects;
 use compiler::observed::{End, Fault, FilePath, Observed, SocketAddress};
 use compiler::trial;
-use policy::checked::{ValueKind, Width};
+use kernel::btf::Btf;
+use policy::checked::{SyscallAbi, ValueKind, Width};
 use policy::document::TypeName;
 use policy::evaluate::generate::Call;
 use policy::evaluate::{Event, Value};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Whether values of a type can be made up: numbers, and what is in memory of the process.
 pub(crate) fn can_be_made(kind: TypeName) -> bool {
@@ -18,12 +22,22 @@ pub(crate) fn can_be_made(kind: TypeName) -> bool {
         || matches!(kind, T::String | T::CharBuf | T::CharIovec | T::Sockaddr | T::SockaddrUn)
 }
 
+/// Stands for the position of what is not an argument.
+const LONG: usize = 100;
+const PLACE: usize = 101;
+
+/// The words for the argument at a position.
+fn at(seed: u64, position: usize) -> Words {
+    Words::new(seed ^ (position as u64) << 56)
+}
+
 /// Whether a type is nothing but a number.
 pub(crate) fn is_number(kind: TypeName) -> bool {
     matches!(kind.kind(), ValueKind::Integer(_))
 }
 
 /// Random words, the same ones for the same seed (SplitMix64).
+#[derive(Clone)]
 pub(crate) struct Words(u64);
 
 impl Words {
@@ -59,6 +73,8 @@ pub(crate) struct Given {
     pub(crate) beyond: usize,
     /// The address of what cannot be read.
     pub(crate) nowhere: u64,
+    /// What made-up structures are made of.
+    pub(crate) seed: u64,
     /// The files of arguments that have paths.
     pub(crate) files: Vec<Option<Opened>>,
 }
@@ -74,15 +90,28 @@ pub(crate) struct Opened {
 /// What calls point to, for as long as they are made.
 pub(crate) struct Memory {
     bytes: Vec<Vec<u8>>,
+    /// What is in memory of the kernel.
+    pub(crate) arena: Arena,
+    /// The addresses of `struct file` of `args`, where structures are made that point to them.
+    pub(crate) files: Vec<u64>,
+    /// The words that the program gets for `args`.
+    given: Vec<u64>,
     /// Descriptors whose numbers programs know, one for each argument.
     slots: Vec<OwnedFd>,
 }
 
 impl Memory {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(btf: &Arc<Btf>) -> Self {
         let null = std::fs::File::open("/dev/null").unwrap();
         let slot = |_| rustix::io::fcntl_dupfd_cloexec(&null, 500).unwrap();
-        Self { bytes: Vec::new(), slots: (0..trial::ARGUMENTS).map(slot).collect() }
+        let slots = (0..trial::ARGUMENTS).map(slot).collect();
+        let (arena, bytes) = (Arena::new(btf), Vec::new());
+        Self { bytes, arena, files: Vec::new(), given: Vec::new(), slots }
+    }
+
+    /// Opens a file where programs find that of an argument.
+    pub(crate) fn open(&mut self, index: u32, opened: &Opened) {
+        rustix::io::dup2(&opened.file, &mut self.slots[index as usize]).unwrap();
     }
 
     /// Where programs find the file of an argument that is a pointer to one.
@@ -126,14 +155,25 @@ const UNIX: u16 = 1;
 
 /// Longest text that is captured.
 const TEXT_MAX: usize = 4096;
+/// Longest buffer that is captured whole, with maxData.
+const WHOLE_MAX: usize = 327_360;
+/// What is longer is in memory of the process.
+const KERNEL_MAX: usize = 20_000;
 
 impl Given {
     pub(crate) fn new(words: &mut Words, call: &Call, mut event: Event) -> Self {
         let mut beyond = 0;
-        for (kind, value) in call.args.iter().zip(&mut event.args) {
+        let seed = words.next();
+        for (index, (kind, value)) in call.args.iter().zip(&mut event.args).enumerate() {
+            objects::fit(*kind, value, &mut at(seed, index));
             match value {
                 // What is longer is cut, for filters too.
                 Value::Text(text) => {
+                    let more = &mut at(seed, LONG);
+                    if *kind == TypeName::CharBuf && call.max_data && more.below(6) == 0 {
+                        let bound = more.of(&[5000, 20_000, 400_000]);
+                        text.resize(TEXT_MAX + more.below(bound), b'+');
+                    }
                     if kind.is_buffer() && text.len() > TEXT_MAX {
                         beyond = text.len() - TEXT_MAX;
                     }
@@ -146,24 +186,30 @@ impl Given {
                         path.clear();
                     }
                 }
+                // What calls is a program of 64 bits.
+                Value::Syscall { abi, .. } => *abi = SyscallAbi::X64,
                 _ => {}
             }
         }
         let random = words.next();
         let above = words.of(&[0, u64::MAX, random]);
-        Self { event, above, nowhere: words.of(&NOWHERE), beyond, files: Vec::new() }
+        let nowhere = words.of(&NOWHERE);
+        Self { event, above, nowhere, seed, beyond, files: Vec::new() }
     }
 
     /// The call as it is tried. `memory` keeps what it points to.
     pub(crate) fn call(&self, call: &Call, memory: &mut Memory) -> trial::Call {
         memory.bytes.clear();
+        memory.arena.clear();
+        memory.given.clear();
         let mut arguments = [0; trial::ARGUMENTS];
         for (index, opened) in call.indices().iter().zip(&self.files) {
             if let Some(opened) = opened {
-                rustix::io::dup2(&opened.file, &mut memory.slots[*index as usize]).unwrap();
+                memory.open(*index, opened);
             }
         }
-        for ((index, kind), value) in call.indices().iter().zip(&call.args).zip(&self.event.args) {
+        let values = call.args.iter().zip(&self.event.args).enumerate();
+        for (index, (position, (kind, value))) in call.indices().iter().zip(values) {
             arguments[*index as usize] = match (kind, value) {
                 (TypeName::Fd, Value::Path { .. }) => {
                     let number = memory.slot(*index) as u64;
@@ -171,10 +217,32 @@ impl Given {
                 }
                 // More than a process can have open.
                 (TypeName::Fd, _) => 0x7fff_ffff | self.above << 32,
-                (TypeName::File | TypeName::Path, _) => 0,
+                (TypeName::File | TypeName::Path | TypeName::Dentry, _) => 0,
+                (TypeName::Kiocb | TypeName::LinuxBinprm, Value::Fault) => 0,
+                (TypeName::Kiocb, _) => {
+                    let file = memory.files[position];
+                    let made = memory.arena.structure("kiocb");
+                    memory.arena.number(&made, "ki_filp", file);
+                    made.address
+                }
+                (TypeName::LinuxBinprm, _) => {
+                    let file = memory.files[position];
+                    let made = memory.arena.structure("linux_binprm");
+                    memory.arena.number(&made, "file", file);
+                    made.address
+                }
+                _ if objects::can_be_made(*kind, &memory.arena.btf) => {
+                    let beyond = match value {
+                        Value::Text(text) => self.length(text) - text.len(),
+                        _ => 0,
+                    };
+                    let words = &mut at(self.seed, position);
+                    objects::make(memory, *kind, value, words, beyond)
+                }
                 _ => self.word(*kind, value, memory),
             };
-            if kind.is_buffer() {
+            memory.given.push(arguments[*index as usize]);
+            if matches!(kind, TypeName::CharBuf | TypeName::CharIovec) {
                 arguments[*index as usize + 1] = match value {
                     Value::Text(bytes) if *kind == TypeName::CharIovec => {
                         self.pieces(self.length(bytes)).len() as u64
@@ -189,6 +257,7 @@ impl Given {
             (Some(kind), Some(value)) => self.word(kind, value, memory),
             _ => self.above,
         };
+        memory.arena.flush();
         trial::Call { arguments, returned }
     }
 
@@ -199,10 +268,11 @@ impl Given {
                 *value as u64 & mask | self.above & !mask
             }
             (Value::Capability(number), _) => u64::from(*number),
+            (Value::Syscall { number, .. }, _) => u64::from(*number) | self.above << 32,
             (Value::Text(bytes), ValueKind::Text) if kind == TypeName::CharBuf => {
                 let mut whole = bytes.clone();
                 whole.resize(self.length(bytes), b'+');
-                keep(memory, whole)
+                self.keep(memory, whole)
             }
             (Value::Text(bytes), ValueKind::Text) if kind == TypeName::CharIovec => {
                 let mut whole = bytes.clone();
@@ -211,17 +281,17 @@ impl Given {
                 for length in self.pieces(whole.len()) {
                     let rest = whole.split_off(length);
                     let piece = std::mem::replace(&mut whole, rest);
-                    segments.extend(keep(memory, piece).to_ne_bytes());
+                    segments.extend(self.keep(memory, piece).to_ne_bytes());
                     segments.extend((length as u64).to_ne_bytes());
                 }
-                keep(memory, segments)
+                self.keep(memory, segments)
             }
             (Value::UnixAddress { family, path }, _) => {
                 let mut bytes = family.to_ne_bytes().to_vec();
                 bytes.extend(path);
                 // A path that fills its room needs no NUL behind it.
                 bytes.resize(if self.above == 0 { 110 } else { 111 }, 0);
-                keep(memory, bytes)
+                self.keep(memory, bytes)
             }
             (Value::Socket(socket), ValueKind::SocketAddress) => {
                 let mut bytes = socket.family.to_ne_bytes().to_vec();
@@ -234,7 +304,7 @@ impl Given {
                     }
                     None => bytes.resize(28, 0xaa),
                 }
-                keep(memory, bytes)
+                self.keep(memory, bytes)
             }
             (Value::Text(text), _) => {
                 let mut text = text.clone();
@@ -243,11 +313,20 @@ impl Given {
                 if text.len() > TEXT_MAX {
                     text.insert(TEXT_MAX, b'+');
                 }
-                keep(memory, text)
+                self.keep(memory, text)
             }
             (Value::Fault, _) => self.nowhere,
             (value, _) => panic!("{value:?} of type {kind} cannot be made up"),
         }
+    }
+
+    /// The address of bytes, which of pointers that no type says more of may be the process's memory or
+    /// the kernel's.
+    fn keep(&self, memory: &mut Memory, bytes: Vec<u8>) -> u64 {
+        if bytes.len() < KERNEL_MAX && at(self.seed, PLACE).below(3) == 0 {
+            return memory.arena.keep(&bytes);
+        }
+        keep(memory, bytes)
     }
 
     /// The lengths of the segments that so many bytes are in; some are empty.
@@ -272,7 +351,11 @@ impl Given {
     }
 
     /// What is to be captured: arguments and return value.
-    pub(crate) fn captured(&self, call: &Call) -> (Vec<Option<Observed>>, Option<Observed>) {
+    pub(crate) fn captured(
+        &self,
+        call: &Call,
+        memory: &Memory,
+    ) -> (Vec<Option<Observed>>, Option<Observed>) {
         let args =
             call.args.iter().zip(&self.event.args).enumerate().map(|(index, (kind, value))| {
                 let opened = self.files.get(index).and_then(Option::as_ref);
@@ -280,21 +363,26 @@ impl Given {
                     (Value::Path { path, .. }, Some(opened)) => {
                         let path = path.clone();
                         let path = FilePath { path, complete: true, mode: opened.mode };
-                        if *kind == TypeName::Path {
-                            Observed::Path(path)
-                        } else {
-                            Observed::File(path)
+                        match kind {
+                            TypeName::Path | TypeName::Dentry => Observed::Path(path),
+                            TypeName::LinuxBinprm => Observed::Binprm(path),
+                            _ => Observed::File(path),
                         }
                     }
-                    _ => self.observed(*kind, value),
+                    _ => {
+                        let words = &mut at(self.seed, index);
+                        let address = objects::sock(&memory.arena, *kind, memory.given[index]);
+                        objects::observed(&memory.arena.btf, *kind, value, words, address)
+                            .unwrap_or_else(|| self.observed(*kind, value, call.max_data))
+                    }
                 })
             });
         let args = args.collect();
         let returned = call.returned.zip(self.event.returned.as_ref());
-        (args, returned.map(|(kind, value)| self.observed(kind, value)))
+        (args, returned.map(|(kind, value)| self.observed(kind, value, false)))
     }
 
-    fn observed(&self, kind: TypeName, value: &Value) -> Observed {
+    fn observed(&self, kind: TypeName, value: &Value, max_data: bool) -> Observed {
         match (value, kind.kind()) {
             (Value::Integer(value), ValueKind::Integer(Width { bits, signed })) => {
                 match (bits, signed) {
@@ -305,10 +393,17 @@ impl Given {
                 }
             }
             (Value::Capability(number), _) => Observed::Int(number.cast_signed()),
-            (Value::Text(bytes), _) if kind.is_buffer() => Observed::Bytes {
-                bytes: bytes.clone(),
-                original: (self.length(bytes) > TEXT_MAX).then_some(self.length(bytes) as u64),
-            },
+            (Value::Syscall { number, .. }, _) => {
+                Observed::Syscall { number: *number, compat: false }
+            }
+            (Value::Text(bytes), _) if kind.is_buffer() => {
+                let (length, mut bytes) = (self.length(bytes), bytes.clone());
+                if kind == TypeName::CharBuf && max_data {
+                    bytes.resize(length.min(WHOLE_MAX), b'+');
+                }
+                let original = (length > bytes.len()).then_some(length as u64);
+                Observed::Bytes { bytes, original }
+            }
             (Value::Text(text), _) => Observed::Text(text.clone()),
             (Value::Socket(socket), _) => Observed::Address(SocketAddress {
                 family: socket.family,
@@ -356,7 +451,7 @@ fn short(bytes: &[u8]) -> String {
 }
 
 /// The address of bytes that stay there.
-fn keep(memory: &mut Memory, bytes: Vec<u8>) -> u64 {
+pub(crate) fn keep(memory: &mut Memory, bytes: Vec<u8>) -> u64 {
     let address = bytes.as_ptr() as u64;
     memory.bytes.push(bytes);
     address

@@ -17,6 +17,8 @@ pub struct Call {
     pub args: Vec<TypeName>,
     /// Type of the return value, if that is captured.
     pub returned: Option<TypeName>,
+    /// Whether all of a `char_buf` is captured (`maxData`).
+    pub max_data: bool,
 }
 
 /// A policy with one hook. Displays as its text.
@@ -180,13 +182,15 @@ fn smaller_values(values: &[String]) -> Vec<Vec<String>> {
 
 impl fmt::Display for Draft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Call { hook, args, returned } = &self.call;
+        let Call { hook, args, returned, max_data } = &self.call;
         writeln!(f, "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy")?;
         writeln!(f, "metadata: {{name: drawn}}\nspec:\n  {hook},")?;
         let indices = self.call.indices();
         let list = indices.iter().zip(args).map(|(index, kind)| match kind {
             kind if needs_size(*kind) => {
-                format!("{{index: {index}, type: {kind}, sizeArgIndex: {}}}", index + 2)
+                let more =
+                    if *max_data && *kind == TypeName::CharBuf { ", maxData: true" } else { "" };
+                format!("{{index: {index}, type: {kind}, sizeArgIndex: {}{more}}}", index + 2)
             }
             kind => format!("{{index: {index}, type: {kind}}}"),
         });

@@ -15,6 +15,7 @@
 //!     hook: "kprobes: [{call: f".to_owned(),
 //!     args: vec![TypeName::Int, TypeName::String],
 //!     returned: None,
+//!     max_data: false,
 //! };
 //! let draft = generator.policy(&call);
 //! let policy = CheckedPolicy::read("draft", &draft.to_string()).unwrap();

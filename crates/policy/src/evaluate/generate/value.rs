@@ -34,7 +34,7 @@ fn one(random: &mut Random, kind: TypeName, subject: Subject, filters: &[&Filter
     let asked = Asked::of(subject, filters);
     let kind_of = kind.kind();
     let number =
-        matches!(kind_of, ValueKind::Integer(_) | ValueKind::Capability | ValueKind::CapabilitySet);
+        matches!(kind_of, ValueKind::Integer(_) | ValueKind::Capability | ValueKind::Syscall);
     if !number && random.once_in(24) {
         return Value::Fault;
     }
