@@ -16,7 +16,7 @@ use crate::lifecycle::signals::Signals;
 use crate::lifecycle::{limits, privileges};
 use crate::logging;
 use crate::policies::files::Outcome;
-use crate::policies::{self, Store};
+use crate::policies::{self, Records, Store};
 use crate::server::{Answers, Server};
 use crate::source::Source;
 
@@ -128,9 +128,15 @@ impl Agent {
             cluster_name: config.cluster_name.clone(),
         };
         let hub = Hub::new(config.event_queue_size, envelope);
-        let policies = Arc::new(Store::new(source.loader()));
+        let mut store = Store::new(source.loader());
+        let records = config.policies.persist.then_some(&config.policies.persist_dir);
+        let records = records.map(|dir| Records::open(dir)).transpose()?;
+        if let Some(records) = &records {
+            store = store.with_records(records.clone());
+        }
+        let policies = Arc::new(store);
         let mut agent = Self { hub, source, policies, server: None, exporter: None, health: None };
-        match agent.start_parts(loaded, run_dir).await {
+        match agent.start_parts(loaded, run_dir, records.as_ref()).await {
             Ok(()) => Ok(agent),
             Err(error) => {
                 agent.stop().await;
@@ -139,7 +145,12 @@ impl Agent {
         }
     }
 
-    async fn start_parts(&mut self, loaded: &Loaded, run_dir: &RunDir) -> Result<(), Failure> {
+    async fn start_parts(
+        &mut self,
+        loaded: &Loaded,
+        run_dir: &RunDir,
+        records: Option<&Records>,
+    ) -> Result<(), Failure> {
         let config = &loaded.config;
         let inspect = self.source.inspect();
         self.exporter = Exporter::start(&config.export, &self.hub)?;
@@ -172,6 +183,13 @@ impl Agent {
         let hub = Arc::clone(&self.hub);
         tokio::task::block_in_place(|| {
             self.source.start(hub)?;
+            if let Some(records) = records {
+                let outcome = policies::files::restore(&self.policies, records)?;
+                if outcome != Outcome::default() {
+                    let Outcome { loaded, failed } = outcome;
+                    tracing::info!(loaded, failed, "policies that clients had added are loaded");
+                }
+            }
             let outcome = policies::files::load(&self.policies, &config.policies)?;
             if outcome != Outcome::default() {
                 tracing::info!(
@@ -180,6 +198,7 @@ impl Agent {
                     "policies of files are loaded"
                 );
             }
+            self.source.take_over();
             Ok(())
         })
     }

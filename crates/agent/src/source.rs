@@ -21,6 +21,9 @@ pub trait Source: Send {
     /// What may be asked of it while it runs.
     fn inspect(&self) -> Arc<dyn Inspect>;
 
+    /// Ends what earlier agents left in force, now that what is to be in force is.
+    fn take_over(&mut self);
+
     /// Puts policies in force, from [`Source::start`] on.
     fn loader(&self) -> Box<dyn Loader>;
 }

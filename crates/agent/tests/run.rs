@@ -66,6 +66,8 @@ impl Source for TwoEvents {
         self.publish();
     }
 
+    fn take_over(&mut self) {}
+
     fn inspect(&self) -> Arc<dyn Inspect> {
         Arc::new(Nothing)
     }

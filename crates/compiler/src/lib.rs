@@ -5,6 +5,7 @@
 //! - [`Machine`]: what programs are made for
 //! - [`plan`]: a policy on one machine: where its hooks attach, what they read
 //! - [`policies`]: the policies in force
+//! - [`keep`]: what stays in force without an agent
 //! - [`counters`]: what their programs count
 //! - [`mod@explain`]: what a policy compiles to, as text
 //! - [`observed`]: what policies saw
@@ -26,6 +27,7 @@ mod helper;
 mod host;
 #[cfg(test)]
 mod invented;
+pub mod keep;
 mod link;
 mod load;
 mod machine;

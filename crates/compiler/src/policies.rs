@@ -12,6 +12,7 @@ use crate::counters::Counters;
 use crate::decode::{Announced, Decoder, Registry};
 use crate::emit::section::{Role, Section};
 use crate::follow::Followers;
+use crate::keep::{Keep, Pin};
 use crate::link::{Place, Programs, places};
 use crate::modes::Modes;
 use crate::plan::Plan;
@@ -70,6 +71,14 @@ pub struct Policies {
     /// What sections counted in programs that were since replaced.
     counted: HashMap<u32, Counters>,
     retired: VecDeque<(Instant, u32)>,
+    keep: Option<Kept>,
+}
+
+/// Where what outlives the agent is pinned, and the base programs there.
+#[derive(Debug)]
+struct Kept {
+    keep: Keep,
+    _base: Vec<Pin>,
 }
 
 /// The return of a policy that was replaced, for calls that were under way.
@@ -109,7 +118,22 @@ impl Policies {
             allow_degraded: true,
             counted: HashMap::new(),
             retired: VecDeque::new(),
+            keep: None,
         })
+    }
+
+    /// From now on what is put in force stays so when the agent ends, however it ends: it is pinned. What
+    /// is taken out of force is not left, nor is anything when this is dropped, but after
+    /// [`Keep::leave`]. To be called before policies are added.
+    ///
+    /// # Errors
+    /// The base programs cannot be pinned.
+    pub fn keep(&mut self, keep: Keep, base: &Base) -> Result<(), Error> {
+        let kept = Kept { _base: base.pin(&keep)?, keep: keep.clone() };
+        self.followers.keep(keep.clone());
+        self.programs.keep(keep);
+        self.keep = Some(kept);
+        Ok(())
     }
 
     /// From now on refuses policies, in [`Self::add`] and [`Self::add_all`], that are to enforce what cannot
@@ -426,6 +450,9 @@ impl Policies {
         let modes: Vec<u32> = old.iter().map(|loaded| loaded.mode.0).collect();
         let retired: BTreeSet<u32> = old.into_iter().flat_map(numbers).collect();
         while let Some((key, new)) = changes.pop_first() {
+            if let Some(Kept { keep, .. }) = &self.keep {
+                keep.note(&key, new.is_some());
+            }
             match new {
                 Some(new) => self.loaded.insert(key, new),
                 None => self.loaded.remove(&key),

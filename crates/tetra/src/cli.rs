@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Command as Clap, CommandFactory, FromArgMatches, Par
 
 use crate::duration;
 use crate::getevents;
+use crate::pinned;
 use crate::tracingpolicy;
 
 /// Talk to the agent: watch events, ask for its state, see what the kernel can do.
@@ -92,6 +93,9 @@ pub(crate) enum Command {
     /// See or set how much the agent logs
     #[command(visible_alias = "log", subcommand)]
     Loglevel(Loglevel),
+    /// See or end what agents left in force
+    #[command(subcommand)]
+    Pinned(pinned::Pinned),
     /// Print what this machine's kernel can do
     #[command(args_conflicts_with_subcommands = true)]
     Probe {

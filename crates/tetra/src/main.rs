@@ -12,9 +12,11 @@ mod getevents;
 mod info;
 mod loglevel;
 mod output;
+mod pinned;
 mod probe;
 mod server;
 mod status;
+mod table;
 mod tracingpolicy;
 mod version;
 
@@ -64,6 +66,7 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
         Command::Info => info::run(&server()?).await?,
         Command::Loglevel(Loglevel::Get) => loglevel::get(&server()?).await?,
         Command::Loglevel(Loglevel::Set { level }) => loglevel::set(&server()?, level).await?,
+        Command::Pinned(command) => pinned::run(command)?,
         Command::Probe { what: Some(Probe::Config), .. } => probe::config()?,
         Command::Probe { what: Some(Probe::Record), .. } => probe::record()?,
         Command::Probe { what: None, why } => probe::features(why)?,

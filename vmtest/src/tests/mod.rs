@@ -15,6 +15,7 @@ mod field;
 mod fields;
 mod functions;
 mod intro;
+mod keep;
 mod limits;
 mod loss;
 mod lsm;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         loss::TESTS,
         policies::TESTS,
         enforcement::TESTS,
+        keep::TESTS,
         bad_policies::TESTS,
         functions::TESTS,
         programs::TESTS,

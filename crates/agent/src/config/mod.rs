@@ -53,6 +53,17 @@ pub struct Config {
     pub export: ExportConfig,
     /// Policies to load at start.
     pub policies: PolicyFiles,
+    /// What stays in force when the agent ends.
+    pub pins: PinConfig,
+}
+
+/// What stays in force when the agent ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PinConfig {
+    /// Whether policies do.
+    pub keep: bool,
+    /// Name of the directory in the BPF file system where programs are pinned.
+    pub dir: String,
 }
 
 /// Where the policies of the start are.
@@ -62,6 +73,10 @@ pub struct PolicyFiles {
     pub file: Option<PathBuf>,
     /// An absolute directory of files.
     pub dir: Option<PathBuf>,
+    /// Whether policies of clients are stored, and loaded at the next start.
+    pub persist: bool,
+    /// Where they are stored.
+    pub persist_dir: PathBuf,
     /// Load policies also where their enforcing actions cannot all be carried out.
     pub allow_degraded: bool,
 }
@@ -372,6 +387,10 @@ fn combinations(config: &Config) -> Vec<String> {
     refuse(
         tls && !matches!(server.listen, Listen::Tcp(_)),
         "--server-tls-cert-file needs a TCP address in --server-address",
+    );
+    refuse(
+        config.policies.persist && !config.policies.persist_dir.is_absolute(),
+        "--persist-grpc-policies needs an absolute path in --persist-grpc-policies-dir",
     );
     let export = config.export.file.as_deref();
     refuse(export.is_some_and(Path::is_dir), "--export-filename is a directory: name a file in it");

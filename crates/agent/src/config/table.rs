@@ -54,7 +54,20 @@ pub static FLAGS: &[Flag] = &[
         "Load policies also where this kernel cannot do all that they are to enforce",
         Bool(false, sets!(policies.allow_degraded)),
     ),
-    flag("bpf-dir", "Name of the directory under bpffs for pins", Str("tetragon", NotYet)),
+    flag(
+        "bpf-dir",
+        "Name of the directory under bpffs for pins",
+        Str(
+            "tetragon",
+            Sets(|c, v| match v.is_empty() || v.contains(['/', '.']) {
+                true => Err(Wrong(format!("has {v:?}; a name without `/` and `.` is wanted"))),
+                false => {
+                    c.pins.dir = v;
+                    OK
+                }
+            }),
+        ),
+    ),
     flag("bpf-lib", "Directory with BTF candidates", Str("/var/lib/tetragon/", NotYet)),
     flag(
         "btf",
@@ -303,7 +316,11 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag("k8s-controlplane-retry", "Attempts to reach the Kubernetes API", Int(1, NotYet)),
     flag("k8s-kubeconfig-path", "Kubeconfig file; empty when in a cluster", Str("", NotYet)),
-    flag("keep-sensors-on-exit", "Leave programs attached at exit", Bool(false, NotYet)),
+    flag(
+        "keep-sensors-on-exit",
+        "Policies stay in force without the agent, until the next one has its own in force",
+        Bool(false, sets!(pins.keep)),
+    ),
     flag("kernel", "Kernel version to assume", Str("", NotYet)),
     flag(
         "log-file",
@@ -359,11 +376,21 @@ pub static FLAGS: &[Flag] = &[
     flag("parents-map-enabled", "Keep the map of parent binaries", Bool(false, NotYet)),
     flag("parents-map-entries", "Entries of the map of parent binaries", Int(0, NotYet)),
     flag("parents-map-size", "Size of the map of parent binaries", Str("", NotYet)),
-    flag("persist-grpc-policies", "Store policies that came by gRPC", Bool(false, NotYet)),
+    flag(
+        "persist-grpc-policies",
+        "Store policies that came by gRPC, and load them at the next start",
+        Bool(false, sets!(policies.persist)),
+    ),
     flag(
         "persist-grpc-policies-dir",
         "Directory for policies that came by gRPC",
-        Str("/var/run/tetragon/grpc-policies", NotYet),
+        Str(
+            "/var/run/tetragon/grpc-policies",
+            Sets(|c, v| {
+                c.policies.persist_dir = PathBuf::from(v);
+                OK
+            }),
+        ),
     ),
     flag("pprof-address", "Address of the pprof server", Str("", NotYet)),
     flag(
@@ -433,7 +460,11 @@ pub static FLAGS: &[Flag] = &[
             }),
         ),
     ),
-    flag("release-pinned-bpf", "Remove pins that an earlier agent left", Bool(true, NotYet)),
+    flag(
+        "release-pinned-bpf",
+        "Without effect: what an earlier agent left in force is always replaced without a gap",
+        Bool(true, Sets(|_, _| OK)),
+    ),
     flag("retprobes-cache-size", "Entries of the cache of pending calls", Int(4096, NotYet)),
     flag(
         "server-address",

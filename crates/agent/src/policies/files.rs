@@ -1,12 +1,13 @@
-//! Policies in files, read when the agent starts.
+//! Policies in files, read when the agent starts; also those that clients had added, if they are stored.
 //!
 //! A directory's files are read in the order of their names. A bad policy is told with everything that is
 //! wrong with it, and the others are loaded: one mistake does not leave a machine unwatched.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DEFAULT_DIR, STATIC, Store};
+use super::{DEFAULT_DIR, RecordError, Records, STATIC, Store, Text};
 use crate::config::PolicyFiles;
 
 /// Largest file that is read, in bytes; the largest policies there are have a tenth of it.
@@ -49,15 +50,48 @@ pub fn load(store: &Store, files: &PolicyFiles) -> Result<Outcome, DirError> {
     for path in dir.iter().chain(&files.file) {
         let file = path.display().to_string();
         match read(path) {
-            Ok(text) => texts.push((file, text)),
+            Ok(text) => texts.push(Text { file, text, mode: None }),
             Err(error) => outcome.fail(&file, &error),
         }
     }
     // Together: where they hook the same places, that is much faster than one by one.
-    for ((file, _), added) in texts.iter().zip(store.add_all(STATIC, &texts)) {
+    for (Text { file, .. }, added) in texts.iter().zip(store.add_all(STATIC, &texts)) {
         match added {
             Ok(_) => outcome.loaded += 1,
             Err(error) => outcome.fail(file, &error.to_string()),
+        }
+    }
+    Ok(outcome)
+}
+
+/// Loads the policies that clients had added. What cannot be read or loaded is told, and stays stored.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn restore(store: &Store, records: &Records) -> Result<Outcome, RecordError> {
+    let mut outcome = Outcome::default();
+    let mut domains: BTreeMap<String, Vec<Text>> = BTreeMap::new();
+    for record in records.list()? {
+        match record {
+            Ok((key, record)) if record.enabled => {
+                let file = records.path(&key).display().to_string();
+                let mode = record.mode.map(Into::into);
+                let text = Text { file, text: record.yaml, mode };
+                domains.entry(key.domain).or_default().push(text);
+            }
+            Ok((key, _)) => tracing::info!(policy = key.name, "a stored policy is disabled"),
+            Err(error) => {
+                outcome.failed += 1;
+                tracing::error!("{error}");
+            }
+        }
+    }
+    for (domain, texts) in domains {
+        for (Text { file, .. }, added) in texts.iter().zip(store.add_all(&domain, &texts)) {
+            match added {
+                Ok(_) => outcome.loaded += 1,
+                Err(error) => outcome.fail(file, &error.to_string()),
+            }
         }
     }
     Ok(outcome)

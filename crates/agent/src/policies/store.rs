@@ -12,6 +12,7 @@ use policy::checked::Mode;
 use policy::{CheckedPolicy, PolicyKey, Problems};
 
 use super::loader::{Added, LoadError, Loader, Measures, Named};
+use super::records::{Record, RecordError, Records, StoredMode};
 use super::status::{Shown, State};
 use super::{STATIC, effects};
 
@@ -38,6 +39,9 @@ pub enum AddError {
     /// Loading failed.
     #[error(transparent)]
     Load(LoadError),
+    /// It is to be stored and cannot be.
+    #[error("{0}; the policy was not added")]
+    Record(RecordError),
 }
 
 fn exists(key: &PolicyKey, file: &str) -> String {
@@ -71,12 +75,28 @@ pub enum DeleteError {
     /// It could not be taken out of force.
     #[error(transparent)]
     Load(LoadError),
+    /// It was done, but what is stored of the policy cannot be changed.
+    #[error("done, but the next start of the agent will not know: {0}")]
+    Record(RecordError),
 }
 
 /// All policies.
 pub struct Store {
     entries: Mutex<Entries>,
     loader: Mutex<Box<dyn Loader>>,
+    /// Where policies of clients are stored.
+    records: Option<Records>,
+}
+
+/// A policy as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// What the text is called in messages.
+    pub file: String,
+    /// The text.
+    pub text: String,
+    /// The mode that the policy shall have; else that of the text.
+    pub mode: Option<Mode>,
 }
 
 #[derive(Default)]
@@ -95,7 +115,18 @@ struct Entry {
 impl Store {
     /// No policies yet; `loader` will load them.
     pub fn new(loader: Box<dyn Loader>) -> Self {
-        Self { entries: Mutex::default(), loader: Mutex::new(loader) }
+        Self { entries: Mutex::default(), loader: Mutex::new(loader), records: None }
+    }
+
+    /// From now on stores what clients add.
+    pub fn with_records(mut self, records: Records) -> Self {
+        self.records = Some(records);
+        self
+    }
+
+    /// Where policies of this domain are stored.
+    fn records(&self, domain: &str) -> Option<&Records> {
+        self.records.as_ref().filter(|_| domain != STATIC)
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -111,19 +142,25 @@ impl Store {
     /// # Errors
     /// Nothing of it is in force. If it was read but not loaded, it is in the list, with the reason.
     pub fn add(&self, domain: &str, file: &str, text: &str) -> Result<PolicyKey, AddError> {
-        let mut results = self.add_all(domain, &[(file.to_owned(), text.to_owned())]);
-        results.pop().unwrap_or_else(|| Err(AddError::Load(internal())))
+        let [file, text] = [file, text].map(str::to_owned);
+        let mut results = self.add_all(domain, &[Text { file, text: text.clone(), mode: None }]);
+        let key = results.pop().unwrap_or_else(|| Err(AddError::Load(internal())))?;
+        if let Some(records) = self.records(domain) {
+            let record = Record { yaml: text, enabled: true, mode: None };
+            if let Err(error) = records.write(&key, &record) {
+                // If it cannot be taken back either, it is in the list.
+                let _ = self.delete(&key);
+                return Err(AddError::Record(error));
+            }
+        }
+        Ok(key)
     }
 
-    /// The same for many policies, by name and text. Those that can be put in force are, at one instant.
-    /// One result for each, in their order.
-    pub fn add_all(
-        &self,
-        domain: &str,
-        texts: &[(String, String)],
-    ) -> Vec<Result<PolicyKey, AddError>> {
+    /// The same for many policies, which are not stored. Those that can be put in force are, at one
+    /// instant. One result for each, in their order.
+    pub fn add_all(&self, domain: &str, texts: &[Text]) -> Vec<Result<PolicyKey, AddError>> {
         let entered: Vec<Result<Named, AddError>> =
-            texts.iter().map(|(file, text)| self.enter(domain, file, text)).collect();
+            texts.iter().map(|text| self.enter(domain, text)).collect();
         let wanted: Vec<Named> = entered.iter().flatten().cloned().collect();
         let mut loaded = self.load(&wanted).into_iter();
         entered
@@ -137,12 +174,17 @@ impl Store {
     }
 
     /// Reads a policy and puts it into the list, if its key is free.
-    fn enter(&self, domain: &str, file: &str, text: &str) -> Result<Named, AddError> {
+    fn enter(&self, domain: &str, text: &Text) -> Result<Named, AddError> {
         if domain == RESERVED {
             return Err(AddError::Domain);
         }
+        let Text { file, text, mode } = text;
         let read = || CheckedPolicy::read(file, text).map_err(LoadError::Refused);
-        let policy = Arc::new(contained(read).map_err(AddError::from)?);
+        let policy = contained(read).map_err(AddError::from)?;
+        let policy = Arc::new(match mode {
+            Some(mode) => policy.in_mode(*mode),
+            None => policy,
+        });
         let key = policy.key(domain);
         let mut entries = self.entries();
         let present = entries.list.get(&key).filter(|e| !matches!(e.state, State::LoadError(_)));
@@ -234,8 +276,10 @@ impl Store {
         match removed {
             Ok(()) => {
                 entries.list.remove(key);
+                drop(entries);
                 tracing::info!(policy = shown(key), domain = key.domain, "the policy was deleted");
-                Ok(())
+                let forgotten = self.records(&key.domain).map(|records| records.remove(key));
+                forgotten.transpose().map(drop).map_err(DeleteError::Record)
             }
             Err(error) => {
                 if let Some(entry) = entries.list.get_mut(key) {
@@ -259,10 +303,17 @@ impl Store {
         match contained(|| self.loader().set_mode(key, mode)).map_err(DeleteError::Load)? {
             true => {
                 tracing::info!(policy = shown(key), domain = key.domain, ?mode, "the mode was set");
-                Ok(())
+                self.store_mode(key, mode).map_err(DeleteError::Record)
             }
             false => Err(missing()),
         }
+    }
+
+    /// Has the policy in this mode after the next start too, if it is stored.
+    fn store_mode(&self, key: &PolicyKey, mode: Mode) -> Result<(), RecordError> {
+        let Some(records) = self.records(&key.domain) else { return Ok(()) };
+        let Some(record) = records.read(key)? else { return Ok(()) };
+        records.write(key, &Record { mode: StoredMode::of(mode), ..record })
     }
 
     /// All policies, or those of a domain, in the order in which they came.

@@ -1,6 +1,7 @@
 //! The store, with a loader that needs no kernel.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -9,7 +10,7 @@ use compiler::counters::Done;
 use policy::checked::Mode;
 use policy::{CheckedPolicy, Mark, PolicyKey, Problem, Problems};
 
-use super::files::{self, Outcome};
+use super::files::{self, Outcome, restore};
 use super::*;
 use crate::config::PolicyFiles;
 
@@ -206,10 +207,45 @@ fn a_bug_ends_with_the_policy() {
     store.add("grpc", "p.yaml", &text("next")).unwrap();
     assert_eq!(states(&store), [("next".to_owned(), State::TpStateEnabled)]);
     // Also among others.
-    let texts = ["a", "panicking", "refused", "b"].map(|name| (name.to_owned(), text(name)));
+    let texts = ["a", "panicking", "refused", "b"].map(|name| Text {
+        file: name.to_owned(),
+        text: text(name),
+        mode: None,
+    });
     let results: Vec<bool> = store.add_all("x", &texts).iter().map(Result::is_ok).collect();
     assert_eq!(results, [true, false, false, true]);
     assert_eq!(store.list(Some("x")).len(), 4);
+}
+
+#[test]
+fn what_clients_add_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = Records::open(dir.path()).unwrap();
+    let first = store().0.with_records(records.clone());
+    first.add("grpc", "policy", &text("a")).unwrap();
+    first.add("other", "policy", &text("b")).unwrap();
+    first.add("grpc", "policy", &text("gone")).unwrap();
+    first.add("static", "p.yaml", &text("file")).unwrap();
+    first.add("grpc", "policy", &text("refused")).unwrap_err();
+    first.set_mode(&key("grpc", "a"), Mode::Monitor).unwrap();
+    first.delete(&key("grpc", "gone")).unwrap();
+    fs::write(dir.path().join("c::grpc.json"), "{}").unwrap();
+
+    let next = store().0.with_records(records.clone());
+    let outcome = restore(&next, &records).unwrap();
+    assert_eq!(outcome, Outcome { loaded: 2, failed: 1 });
+    let enabled = |name: &str| (name.to_owned(), State::TpStateEnabled);
+    assert_eq!(states(&next), [enabled("a"), enabled("b")]);
+    let mode = records.read(&key("grpc", "a")).unwrap().unwrap().mode;
+    assert_eq!(mode, Some(StoredMode::Monitor));
+    // Nothing that could not be read was lost.
+    assert!(dir.path().join("c::grpc.json").exists());
+
+    // What cannot be stored is not added.
+    fs::remove_dir_all(dir.path()).unwrap();
+    let error = next.add("grpc", "policy", &text("d")).unwrap_err().to_string();
+    assert!(error.ends_with("the policy was not added"), "{error}");
+    assert_eq!(states(&next).len(), 2);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! full the reader stops reading: the kernel then counts what the ring does not take, and nothing is
 //! lost silently.
 
+mod earlier;
 mod plan;
 mod policies;
 mod queue;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use api::tetragon::{DumpProcessCacheReqArgs, ProcessInternal};
 use compiler::base::Base;
+use compiler::keep::Earlier;
 use kernel::features::Features;
 use kernel::ringbuf::{RingBuffer, RingSet};
 
@@ -114,6 +116,8 @@ impl Sensor {
             ring = base.ring().max_entries(),
             "base programs loaded"
         );
+        let pins = plan::pins(&config.pins)?;
+        let earlier = Earlier::list(&pins)?;
         let queue_records = usize::try_from(config.ring.queue_size).unwrap_or(usize::MAX);
         Ok(Self {
             base: Some(base),
@@ -128,6 +132,8 @@ impl Sensor {
                 policies: Arc::new(KernelPolicies::new(
                     config.btf.clone(),
                     config.policies.allow_degraded,
+                    config.pins.keep.then_some(pins),
+                    earlier,
                 )),
             }),
         })
@@ -184,6 +190,7 @@ impl Source for Sensor {
     }
 
     fn stop(&mut self) {
+        self.shared.policies.earlier.end();
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let name = thread.thread().name().unwrap_or_default().to_owned();
@@ -191,6 +198,10 @@ impl Source for Sensor {
                 tracing::error!(thread = name, "a thread had panicked");
             }
         }
+    }
+
+    fn take_over(&mut self) {
+        self.shared.policies.earlier.replaced();
     }
 
     fn inspect(&self) -> Arc<dyn Inspect> {

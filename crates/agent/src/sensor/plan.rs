@@ -2,11 +2,12 @@
 
 use compiler::base::{CgroupOf, Options, Rings};
 use kernel::btf::{Btf, BtfError};
-use std::path::Path;
+use kernel::mount::FileSystem;
+use std::path::{Path, PathBuf};
 
 use super::SensorError;
 use crate::cgroups::Hierarchy;
-use crate::config::{Config, RingConfig, UsernameMetadata};
+use crate::config::{Config, PinConfig, RingConfig, UsernameMetadata};
 use crate::pipeline::PipelineConfig;
 use crate::procfs::Procfs;
 use crate::redaction::Redaction;
@@ -24,6 +25,13 @@ const LARGEST_RING: u64 = 1 << 31;
 /// named must be usable.
 pub(super) fn btf(file: Option<&Path>) -> Result<Btf, BtfError> {
     file.map_or_else(|| Btf::vmlinux::<&Path>(&[]), Btf::from_file)
+}
+
+/// Where programs are pinned.
+pub(super) fn pins(config: &PinConfig) -> Result<PathBuf, kernel::Error> {
+    let mounted = FileSystem::Bpf.find()?;
+    let root = mounted.unwrap_or_else(|| FileSystem::Bpf.usual_place().to_owned());
+    Ok(root.join(&config.dir))
 }
 
 pub(super) fn options(

@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use compiler::base::Base;
+use compiler::keep::{Earlier, Keep};
 use compiler::policies::{self, Policies};
 use compiler::{Decoder, Machine};
 use policy::checked::{Hook, Mode};
 use policy::{CheckedPolicy, PolicyKey};
 
+use super::earlier::Earliers;
 use super::plan;
 use crate::policies::{Added, LoadError, Loader, Measures, Named};
 
@@ -29,6 +31,10 @@ pub(super) struct KernelPolicies {
     pub(super) btf_file: Option<PathBuf>,
     /// `--allow-degraded-enforcement`.
     allow_degraded: bool,
+    /// Where what is to stay in force is pinned.
+    pins: Option<PathBuf>,
+    /// What agents before this one left in force.
+    pub(super) earlier: Earliers,
     state: Mutex<State>,
     /// A decoder for the pipeline thread, which takes it before it reads the first record.
     decoder: Mutex<Option<Decoder>>,
@@ -47,6 +53,8 @@ struct State {
 
 struct InForce {
     policies: Policies,
+    /// Keeps them in force when the agent ends.
+    keep: Option<Keep>,
     /// Since when there has been no policy.
     idle: Option<Instant>,
 }
@@ -60,8 +68,15 @@ pub(super) struct Taken {
 }
 
 impl KernelPolicies {
-    pub(super) fn new(btf_file: Option<PathBuf>, allow_degraded: bool) -> Self {
-        Self { btf_file, allow_degraded, ..Self::default() }
+    /// `pins`: where what is to stay in force when the agent ends is pinned.
+    pub(super) fn new(
+        btf_file: Option<PathBuf>,
+        allow_degraded: bool,
+        pins: Option<PathBuf>,
+        earlier: Vec<Earlier>,
+    ) -> Self {
+        let earlier = Earliers::new(earlier);
+        Self { btf_file, allow_degraded, pins, earlier, ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -81,6 +96,7 @@ impl KernelPolicies {
     /// What was measured. `None` while a policy is being loaded, which can take a moment. Gives up what
     /// is not needed any more.
     pub(super) fn take(&self) -> Result<Option<Taken>, compiler::Error> {
+        self.earlier.end_due();
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -109,9 +125,20 @@ impl KernelPolicies {
             if !self.allow_degraded {
                 policies.refuse_degraded();
             }
+            let keep = match &self.pins {
+                Some(dir) => {
+                    // Another name each time: no two agents, and no two of one, share a directory.
+                    let since = kernel::clock::since_boot().as_nanos();
+                    let keep = Keep::open(dir, &format!("{}-{since}", std::process::id()))
+                        .map_err(|error| failed(&error))?;
+                    policies.keep(keep.clone(), base).map_err(|error| failed(&error))?;
+                    Some(keep)
+                }
+                None => None,
+            };
             let decoder = policies.decoder();
             *self.decoder.lock().unwrap_or_else(PoisonError::into_inner) = Some(decoder);
-            state.in_force = Some(InForce { policies, idle: None });
+            state.in_force = Some(InForce { policies, keep, idle: None });
         }
         state.in_force.as_mut().ok_or(LoadError::NotReady("now"))
     }
@@ -208,6 +235,7 @@ impl Loader for KernelLoader {
     }
 
     fn remove(&mut self, key: &PolicyKey) -> Result<(), LoadError> {
+        self.0.earlier.end();
         let mut state = self.0.lock();
         state.depart(|departing| departing == key);
         let Some(in_force) = &mut state.in_force else { return Ok(()) };
@@ -217,6 +245,7 @@ impl Loader for KernelLoader {
     }
 
     fn set_mode(&mut self, key: &PolicyKey, mode: Mode) -> Result<bool, LoadError> {
+        self.0.earlier.end();
         let mut state = self.0.lock();
         let Some(in_force) = &mut state.in_force else { return Ok(false) };
         let set = in_force.policies.set_mode(key, mode);
@@ -236,6 +265,13 @@ impl Loader for KernelLoader {
         let mut state = self.0.lock();
         state.closed = true;
         state.depart(|_| true);
+        if let Some(InForce { keep: Some(keep), policies, .. }) = &state.in_force {
+            let policies = policies.keys().count();
+            if policies > 0 {
+                keep.leave();
+                tracing::info!(policies, "policies stay in force without the agent");
+            }
+        }
         state.close();
     }
 }

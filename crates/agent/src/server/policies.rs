@@ -22,6 +22,7 @@ pub(super) fn add(
             AddError::Refused(_) | AddError::Domain => Status::invalid_argument(text),
             AddError::Exists { .. } => Status::already_exists(text),
             AddError::Load(error) => status(&error),
+            AddError::Record(_) => Status::internal(text),
         }
     })
 }
@@ -39,6 +40,7 @@ pub(super) fn delete(
             DeleteError::Missing { .. } => Status::not_found(text),
             DeleteError::Busy(_) => Status::aborted(text),
             DeleteError::Load(error) => status(&error),
+            DeleteError::Record(_) => Status::internal(text),
         }
     })
 }
@@ -67,6 +69,7 @@ pub(super) fn configure(
             DeleteError::Missing { .. } => Status::not_found(text),
             DeleteError::Busy(_) => Status::aborted(text),
             DeleteError::Load(error) => status(&error),
+            DeleteError::Record(_) => Status::internal(text),
         }
     })
 }

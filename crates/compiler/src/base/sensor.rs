@@ -5,6 +5,7 @@ use super::maps::{BaseMaps, Rings};
 use super::programs::{BaseProgram, Hook, Options, programs};
 use super::record::{Flags, Identity, Task, kind};
 use super::{emit, state};
+use crate::keep::{Keep, Pin};
 use crate::{Error, load};
 use kernel::btf::Btf;
 use kernel::features::ProgramKind;
@@ -69,6 +70,11 @@ impl Base {
             }
         }
         Ok(())
+    }
+
+    /// Pins the links, so that what policies need of the base programs stays when the agent ends.
+    pub(crate) fn pin(&self, keep: &Keep) -> Result<Vec<Pin>, Error> {
+        self.links.iter().map(|link| keep.link(link, link.target())).collect()
     }
 
     /// Every process there is. Call it after [`Self::attach`]: then each is either in this list with

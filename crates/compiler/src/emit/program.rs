@@ -58,7 +58,7 @@ pub(crate) struct Code {
 /// Where a program stands among those of its place.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Position {
-    /// It is the one that hangs there: it begins with the switch ([`switch`]).
+    /// It is the one that hangs there: it begins with the switch ([`Doors::enter`]).
     pub(crate) first: bool,
     /// It goes on to another ([`map::NEXT`]).
     pub(crate) goes_on: bool,

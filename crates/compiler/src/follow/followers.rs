@@ -10,6 +10,7 @@ use super::scopes::Scopes;
 use super::workloads::{self, Workloads};
 use crate::base::Base;
 use crate::emit::section::Section;
+use crate::keep::{Keep, KeptLink};
 use crate::{Error, Machine, load};
 use kernel::features::ProgramKind;
 use kernel::link::{Link, Over};
@@ -23,6 +24,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Followers {
     machine: Arc<Machine>,
+    keep: Option<Keep>,
     states: Map,
     lost: Map,
     images: Option<Kept>,
@@ -38,7 +40,7 @@ pub(crate) struct Followers {
 struct Kept {
     maps: Vec<Map>,
     /// The last first: they are detached in this order.
-    _links: Vec<Link>,
+    _links: Vec<KeptLink>,
 }
 
 impl Kept {
@@ -49,6 +51,7 @@ impl Kept {
         followers: Vec<Follower>,
         others: &[&Map],
         machine: &Machine,
+        keep: Option<&Keep>,
     ) -> Result<Self, Error> {
         let maps = wanted.iter().map(Wanted::create).collect::<Result<Vec<_>, Error>>()?;
         let mut links = Vec::new();
@@ -59,7 +62,8 @@ impl Kept {
                 Hook::Tracepoint(name) => {
                     let target = btf.find_typedef(&format!("btf_trace_{name}"))?;
                     let program = load::program(&module, ProgramKind::TpBtf, Some(target), &all)?;
-                    links.insert(0, Link::tracing(&program, name, 0)?);
+                    let link = Link::tracing(&program, name, 0)?;
+                    links.insert(0, KeptLink::new(link, name, keep)?);
                 }
                 Hook::Tasks => {
                     let target = btf.find_func("bpf_iter_task")?;
@@ -80,6 +84,7 @@ impl Followers {
     pub(crate) fn new(machine: Arc<Machine>, base: &Base) -> Result<Self, Error> {
         Ok(Self {
             machine,
+            keep: None,
             states: base.states().try_clone()?,
             lost: Wanted::new(LOST, Shape::One, 8).create()?,
             images: None,
@@ -91,6 +96,11 @@ impl Followers {
         })
     }
 
+    /// From now on pins what is attached, which stays when the agent ends.
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        self.keep = Some(keep);
+    }
+
     /// Keeps what these sections need, beside what is kept already. When it returns, every process has
     /// its records.
     pub(crate) fn follow<'s>(
@@ -100,8 +110,13 @@ impl Followers {
         let needs = Needs::of(sections);
         if needs.images && self.images.is_none() {
             let followers = image::followers(&self.machine.btf)?;
-            let kept =
-                Kept::start(&image::maps(), followers, &[&self.states, &self.lost], &self.machine)?;
+            let kept = Kept::start(
+                &image::maps(),
+                followers,
+                &[&self.states, &self.lost],
+                &self.machine,
+                self.keep.as_ref(),
+            )?;
             self.images = Some(kept);
         }
         for ancestry in needs.ancestries {
@@ -109,15 +124,26 @@ impl Followers {
                 let mut others = vec![&self.states, &self.lost];
                 others.extend(self.images.iter().flat_map(|kept| &kept.maps));
                 let followers = ancestry.followers(&self.machine.btf)?;
-                let kept = Kept::start(&ancestry.maps(), followers, &others, &self.machine)?;
+                let kept = Kept::start(
+                    &ancestry.maps(),
+                    followers,
+                    &others,
+                    &self.machine,
+                    self.keep.as_ref(),
+                )?;
                 self.ancestries.insert(ancestry, kept);
             }
         }
         for name in needs.privileges {
             if !self.privileges.contains_key(&name) {
                 let followers = privileges::followers(&name, &self.machine.btf)?;
-                let kept =
-                    Kept::start(&privileges::maps(&name), followers, &[&self.lost], &self.machine)?;
+                let kept = Kept::start(
+                    &privileges::maps(&name),
+                    followers,
+                    &[&self.lost],
+                    &self.machine,
+                    self.keep.as_ref(),
+                )?;
                 self.privileges.insert(name, kept);
             }
         }
@@ -135,7 +161,8 @@ impl Followers {
     fn follow_cgroups(&mut self) -> Result<(), Error> {
         let machine = &self.machine;
         let followers = workloads::followers(&machine.btf, self.scopes.cgroup)?;
-        let kept = Kept::start(&workloads::maps(), followers, &[&self.lost], machine)?;
+        let kept =
+            Kept::start(&workloads::maps(), followers, &[&self.lost], machine, self.keep.as_ref())?;
         self.workloads.write_all(&self.scopes, &kept.maps)?;
         self.cgroups = Some(kept);
         Ok(())

@@ -9,6 +9,7 @@ use crate::emit::program::{self, Position};
 use crate::emit::section::Section;
 use crate::emit::table::Table;
 use crate::follow::Followers;
+use crate::keep::{Keep, Pin};
 use crate::{Error, Machine, load};
 use kernel::map::Map;
 use kernel::program::Program;
@@ -23,6 +24,8 @@ pub(crate) struct Attached {
     tables: Vec<Map>,
     /// Leads to the next program.
     next: Option<Map>,
+    /// Keeps that from being emptied.
+    _pin: Option<Pin>,
 }
 
 /// What programs are made with.
@@ -34,6 +37,8 @@ pub(crate) struct With<'a> {
     pub(crate) shared: &'a SharedMaps,
     /// What is kept of processes.
     pub(crate) followers: &'a Followers,
+    /// Where what outlives the agent is pinned.
+    pub(crate) keep: Option<&'a Keep>,
 }
 
 impl Attached {
@@ -57,7 +62,7 @@ impl Attached {
         next: Option<&Self>,
         with: With<'_>,
     ) -> Result<Self, Error> {
-        let With { machine, shared, followers } = with;
+        let With { machine, shared, followers, keep } = with;
         let position = Position { first: targets.is_some(), goes_on: next.is_some() };
         let (name, scopes) = (place.name(), &followers.scopes);
         let code = program::program(&name, machine, place.shape(), position, sections, scopes)?;
@@ -75,12 +80,13 @@ impl Attached {
             }
             None => None,
         };
+        let pin = next.as_ref().zip(keep).map(|(next, keep)| keep.map(next, &name)).transpose()?;
         maps.extend(&next);
         maps.extend(targets);
         let program =
             load::program(&code.module, place.kind(), place.target(&machine.btf)?, &maps)?;
         let sections = sections.iter().map(|one| (one.number, one.counters())).collect();
-        Ok(Self { sections, program, counters, tables, next })
+        Ok(Self { sections, program, counters, tables, next, _pin: pin })
     }
 
     /// What each section counted, by its number.

@@ -15,8 +15,8 @@ use super::attached::With;
 use super::{Attached, Place};
 use crate::emit::section::Section;
 use crate::emit::{map, program};
+use crate::keep::{Keep, KeptLink, Pin};
 use crate::{Error, load};
-use kernel::link::Link;
 use kernel::map::{Map, MapSpec, MapType};
 use kernel::program::Program;
 
@@ -25,7 +25,9 @@ use kernel::program::Program;
 pub(crate) struct Head {
     own: Attached,
     targets: Map,
-    link: Option<Link>,
+    /// Keeps that from being emptied.
+    _pin: Option<Pin>,
+    link: Option<KeptLink>,
 }
 
 /// Where calls go.
@@ -45,13 +47,15 @@ impl Head {
         with: With<'_>,
     ) -> Result<Self, Error> {
         let targets = programs(map::TARGETS, 2)?;
+        let pin = with.keep.map(|keep| keep.map(&targets, &place.name())).transpose()?;
         let own = Attached::new(place, sections, Some(&targets), next, with)?;
-        Ok(Self { own, targets, link: None })
+        Ok(Self { own, targets, _pin: pin, link: None })
     }
 
-    /// Attaches it.
-    pub(crate) fn attach(&mut self, place: &Place) -> Result<(), Error> {
-        self.link = Some(place.attach(self.own.program())?);
+    /// Attaches it; from now on it stays when the agent ends, if it is to.
+    pub(crate) fn attach(&mut self, place: &Place, keep: Option<&Keep>) -> Result<(), Error> {
+        let link = place.attach(self.own.program())?;
+        self.link = Some(KeptLink::new(link, &place.name(), keep)?);
         Ok(())
     }
 
@@ -80,6 +84,15 @@ impl Head {
     /// Bytes of kernel memory that it takes.
     pub(crate) fn memory_bytes(&self) -> Result<u64, Error> {
         Ok(self.own.memory_bytes()? + self.targets.memory_bytes()?)
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        // Before the array of programs, without which calls would be for the head's own sections again.
+        if let Some(link) = self.link.take() {
+            link.detach();
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use super::Place;
 use super::attached::With;
 use crate::emit::section::Section;
 use crate::emit::{fault_in, program};
+use crate::keep::KeptLink;
 use crate::plan::Input;
 use crate::{Error, load};
 use kernel::features::{Feature, ProgramKind};
-use kernel::link::Link;
 use kernel::program::Program;
 
 /// A program that comes before those of a place. Dropped, it is detached.
@@ -18,7 +18,7 @@ pub(crate) struct Pages {
     program: Program,
     /// What it reads.
     inputs: Vec<Input>,
-    _link: Link,
+    _link: KeptLink,
 }
 
 impl Pages {
@@ -61,7 +61,7 @@ impl Pages {
         let module =
             program::fault_in(&name, with.machine, place.shape(), section, &inputs, scopes)?;
         let program = load::program(&module, kind, None, &with.shared.all())?;
-        let link = place.attach(&program)?;
+        let link = KeptLink::new(place.attach(&program)?, &name, with.keep)?;
         Ok(Some(Self { program, inputs, _link: link }))
     }
 

@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::emit::map::{call, control};
 use crate::emit::section::Section;
 use crate::follow::Followers;
+use crate::keep::Keep;
 use crate::plan::Input;
 use crate::{Error, Machine};
 use kernel::program::Program;
@@ -27,6 +28,7 @@ const AT_A_TIME: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Programs {
     shared: SharedMaps,
+    keep: Option<Keep>,
     grace: Grace,
     places: BTreeMap<Place, Occupied>,
     generation: u32,
@@ -101,12 +103,18 @@ impl Programs {
     pub(crate) fn new(base: &Base) -> Result<Self, Error> {
         Ok(Self {
             shared: SharedMaps::create(base)?,
+            keep: None,
             grace: Grace::new()?,
             places: BTreeMap::new(),
             generation: 0,
             unsettled: BTreeSet::new(),
             missed_runs: 0,
         })
+    }
+
+    /// From now on pins what is made, which stays when the agent ends.
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        self.keep = Some(keep);
     }
 
     /// Puts these sections in the place of all that are at these places now, at one instant. Gives what
@@ -121,8 +129,8 @@ impl Programs {
         followers: &Followers,
     ) -> Result<Vec<(u32, Counters)>, Error> {
         self.settle()?;
-        let shared = &self.shared;
-        let with = With { machine, shared, followers };
+        let (shared, keep) = (&self.shared, self.keep.as_ref());
+        let with = With { machine, shared, followers, keep };
         let (mut changed, mut new, mut reading) = (Vec::new(), Vec::new(), Vec::new());
         for (place, sections) in wanted {
             let needed = Pages::needed(&place, &sections, with);
@@ -155,8 +163,8 @@ impl Programs {
         }
         let next = self.generation.wrapping_add(1);
         let prepared = self.prepare(next, changed, new).and_then(|coming| {
-            let Self { places, shared, .. } = self;
-            bring_in(places, reading, With { machine, shared, followers })?;
+            let Self { places, shared, keep, .. } = self;
+            bring_in(places, reading, With { machine, shared, followers, keep: keep.as_ref() })?;
             Ok(coming)
         });
         let coming = match prepared {
@@ -202,7 +210,8 @@ impl Programs {
         let mut coming = Vec::new();
         for New { place, sections, mut occupied, next: next_there } in new {
             occupied.head.lead(self.generation, &occupied.now.lead(&occupied.nothing))?;
-            occupied.head.attach(&place).map_err(|error| blame(&place, &sections, error))?;
+            let attached = occupied.head.attach(&place, self.keep.as_ref());
+            attached.map_err(|error| blame(&place, &sections, error))?;
             self.places.insert(place.clone(), occupied);
             self.unsettled.insert(place.clone());
             coming.push((place, next_there));

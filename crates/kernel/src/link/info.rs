@@ -55,6 +55,11 @@ pub(super) fn query(fd: BorrowedFd<'_>) -> Result<LinkInfo, Error> {
     Ok(LinkInfo { id: raw.id, link_type, program_id: raw.prog_id })
 }
 
+/// Whether there is a link of this number (needs CAP_SYS_ADMIN); false also when that cannot be found out.
+pub fn exists(id: u32) -> bool {
+    object::open(ObjectKind::Link, id).is_ok()
+}
+
 /// Numbers of all links in the kernel (needs CAP_SYS_ADMIN).
 pub fn link_ids() -> Result<Vec<u32>, Error> {
     object::ids(ObjectKind::Link)

@@ -32,7 +32,7 @@ use crate::program::{AttachType, Program};
 use crate::sys::attr::{self, LinkCreate};
 use crate::sys::{Command, Plain, bpf, bpf_fd, fd_number};
 
-pub use info::{LinkInfo, LinkType, link_ids};
+pub use info::{LinkInfo, LinkType, exists, link_ids};
 pub use iterator::Over;
 pub use multi::{KprobeMulti, UprobeMulti, UprobePlace};
 pub use perf::Sampling;

@@ -145,6 +145,13 @@ impl CheckedPolicy {
             }),
         }
     }
+
+    /// The same policy in another mode than its text asks for. One without enforcing actions stays
+    /// [`Mode::MonitorOnly`].
+    pub fn in_mode(mut self, mode: Mode) -> Self {
+        self.0.settings.mode = Some(mode);
+        self
+    }
 }
 
 /// The value of a key of the root.

@@ -4,7 +4,7 @@ use api::tetragon::{
     HookStatus, TracingPolicyActionCounters, TracingPolicyState, TracingPolicyStatus,
 };
 
-use super::table;
+use crate::table;
 
 const HEAD: [&str; 12] = [
     "ID",

@@ -2,7 +2,6 @@
 
 mod compile;
 mod list;
-mod table;
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
 const GAP: usize = 3;
 
 /// The lines of a table, without spaces at their ends. Every row has as many cells as the first.
-pub(super) fn lines(rows: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn lines(rows: &[Vec<String>]) -> Vec<String> {
     let widths = widths(rows);
     rows.iter()
         .map(|row| {
@@ -15,7 +15,7 @@ pub(super) fn lines(rows: &[Vec<String>]) -> Vec<String> {
 }
 
 /// Widths of the columns, with the space behind them, in characters.
-pub(super) fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+pub(crate) fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
