@@ -186,7 +186,7 @@ fn limits_the_rate(lab: &Lab) -> Result<()> {
         link(lab, &tool, target, name)?.ok()?;
     }
     agent.wait_for("both targets are seen", |events| events.of_policy("limited").len() >= 2)?;
-    ensure_state(&agent, "MONITOR_ONLY", &[("post", 2)])?;
+    ensure_state(&agent, "MONITOR_ONLY", &[("post", 2), ("rate_limited", 2)])?;
     let events = agent.finish()?;
     let seen = events.of_policy("limited");
     let seen: Vec<_> = seen.iter().map(|event| event.text("args.0.string_arg")).collect();

@@ -46,7 +46,7 @@ impl Pipeline {
     }
 
     /// Takes in what was last measured of a policy that is no more in force.
-    pub fn policy_departed(&mut self, key: &PolicyKey, last: Measures) {
+    pub fn policy_departed(&mut self, key: &PolicyKey, last: &Measures) {
         self.policy_losses.departed(key, last);
     }
 

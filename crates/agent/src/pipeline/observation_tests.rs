@@ -206,7 +206,7 @@ fn losses_are_told_by_policy() {
     };
     let measures = HashMap::from([(key("p"), Measures { lost: 5, ..Measures::default() })]);
     h.pipeline.policies_measured(&measures, 2, 0);
-    h.pipeline.policy_departed(&key("q"), Measures { no_memory: 3, ..Measures::default() });
+    h.pipeline.policy_departed(&key("q"), &Measures { no_memory: 3, ..Measures::default() });
     h.pass(Duration::from_millis(100));
     let lost: Vec<_> = h
         .events()

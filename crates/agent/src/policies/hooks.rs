@@ -36,7 +36,7 @@ pub(super) fn statuses(policy: &Policy, places: &[usize]) -> Vec<HookStatus> {
     statuses
 }
 
-fn call(function: &Function) -> String {
+pub(super) fn call(function: &Function) -> String {
     match &function.call {
         Call::Function(name) => name.clone(),
         Call::List(name) => format!("list:{name}"),
@@ -53,7 +53,7 @@ fn of_program(places: usize) -> HookState {
 }
 
 /// `/bin/bash:readline,main`, `/bin/bash:offsets=4096`, `/bin/bash:addrs=4198400`
-fn locations(program: &Program) -> String {
+pub(super) fn locations(program: &Program) -> String {
     let numbers =
         |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     let locations = match &program.locations {

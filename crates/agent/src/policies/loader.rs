@@ -7,6 +7,8 @@ use compiler::counters::Done;
 use policy::checked::Mode;
 use policy::{CheckedPolicy, Policy, PolicyKey, Problem, Problems};
 
+use super::BySelector;
+
 /// Puts policies in force and takes them out of it.
 pub trait Loader: Send {
     /// Puts policies in force, of each all hooks or none; in the place of the one of the same key, if
@@ -61,10 +63,12 @@ pub enum LoadError {
 }
 
 /// What is measured of a policy in force.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measures {
     /// What was done about matches.
     pub done: Done,
+    /// The same by hook and selector, where it is asked for.
+    pub by_selector: BySelector,
     /// The mode.
     pub mode: Option<Mode>,
     /// Events that the full ring did not take.

@@ -47,11 +47,11 @@ impl PolicyLosses {
     pub fn measured(&mut self, measures: &HashMap<PolicyKey, Measures>) {
         self.told.retain(|key, _| measures.contains_key(key));
         for (key, now) in measures {
-            self.note(key, *now);
+            self.note(key, now);
         }
     }
 
-    fn note(&mut self, key: &PolicyKey, now: Measures) {
+    fn note(&mut self, key: &PolicyKey, now: &Measures) {
         let told = self.told.entry(key.clone()).or_default();
         // A policy that was replaced counts from the start again.
         if now.lost < told.0 || now.no_memory < told.1 {
@@ -66,7 +66,7 @@ impl PolicyLosses {
     }
 
     /// Takes in what was last measured of a policy that is no more in force.
-    pub fn departed(&mut self, key: &PolicyKey, last: Measures) {
+    pub fn departed(&mut self, key: &PolicyKey, last: &Measures) {
         self.note(key, last);
         self.told.remove(key);
     }
@@ -168,7 +168,7 @@ mod tests {
         losses.measured(&measures("p", 1, 0));
         assert_eq!(told(&mut losses), [(1, "ring full, policy p".to_owned())]);
         // Removed, with what was lost since the last look; and there again.
-        losses.departed(&key("p"), Measures { lost: 4, ..Measures::default() });
+        losses.departed(&key("p"), &Measures { lost: 4, ..Measures::default() });
         losses.measured(&measures("p", 6, 0));
         let expected = [3, 6].map(|count| (count, "ring full, policy p".to_owned()));
         assert_eq!(told(&mut losses), expected);

@@ -7,6 +7,7 @@
 //! - [`effects`]: what of a policy has no effect yet
 //! - [`losses`]: events of policies that were lost
 
+mod actions;
 pub mod effects;
 pub mod files;
 mod hooks;
@@ -18,6 +19,7 @@ mod store;
 #[cfg(test)]
 pub(crate) mod store_tests;
 
+pub use actions::BySelector;
 pub use loader::{Added, LoadError, Loader, Measures, Named};
 pub use records::{Listed, Record, RecordError, Records, StoredMode};
 pub use store::{AddError, DeleteError, Store, Text};

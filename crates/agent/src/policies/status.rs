@@ -6,7 +6,7 @@ use policy::{Policy, PolicyKey};
 use wire::{HookState, TracingPolicyMode, TracingPolicyState};
 
 use super::loader::sensors;
-use super::{Measures, hooks};
+use super::{Measures, actions, hooks};
 
 /// What became of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,16 +48,7 @@ impl Shown<'_> {
             State::Unloading => (TracingPolicyState::TpStateUnloading, ""),
             State::Error(error) => (TracingPolicyState::TpStateError, error.as_str()),
         };
-        let done = &self.measures.done;
-        let counters = wire::TracingPolicyActionCounters {
-            post: done.posted,
-            signal: done.signal,
-            monitor_signal: done.monitor_signal,
-            r#override: done.overridden,
-            monitor_override: done.monitor_overridden,
-            nopost: done.silent,
-            ..wire::TracingPolicyActionCounters::default()
-        };
+        let Measures { done, by_selector, .. } = &self.measures;
         // Deprecated, but clients read it.
         #[allow(deprecated)]
         wire::TracingPolicyStatus {
@@ -73,8 +64,8 @@ impl Shown<'_> {
             kernel_memory_bytes: self.measures.memory,
             mode: mode(self.policy, self.measures.mode).into(),
             stats: Some(wire::TracingPolicyStats {
-                action_counters: Some(counters),
-                ..wire::TracingPolicyStats::default()
+                action_counters: Some(actions::counters(done)),
+                selector_action_counters: actions::by_selector(self.policy, by_selector),
             }),
             ..wire::TracingPolicyStatus::default()
         }

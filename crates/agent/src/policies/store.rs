@@ -327,7 +327,7 @@ impl Store {
         let chosen = entries.list.iter().filter(|(key, _)| domain.is_none_or(|d| key.domain == d));
         let mut list: Vec<_> = chosen
             .map(|(key, entry)| {
-                let measures = entries.measures.get(key).copied().unwrap_or_default();
+                let measures = entries.measures.get(key).cloned().unwrap_or_default();
                 let Entry { id, policy, state, .. } = entry;
                 Shown { id: *id, key, policy, state, measures }.status()
             })

@@ -79,10 +79,11 @@ impl Loader for Fake {
     fn measures(&mut self) -> HashMap<PolicyKey, Measures> {
         let measures = Measures {
             done: Done { posted: 7, ..Done::default() },
+            by_selector: vec![vec![Done::default(), Done { limited: 5, ..Done::default() }]],
             memory: 4096,
             ..Measures::default()
         };
-        self.0.lock().unwrap().loaded.iter().map(|key| (key.clone(), measures)).collect()
+        self.0.lock().unwrap().loaded.iter().map(|key| (key.clone(), measures.clone())).collect()
     }
 
     fn close(&mut self) {
@@ -126,7 +127,14 @@ fn added_listed_deleted() {
     assert_eq!(first.mode(), TracingPolicyMode::TpModeMonitorOnly);
     assert_eq!(first.sensors, ["generic_kprobe"]);
     assert_eq!(first.kernel_memory_bytes, 4096);
-    assert_eq!(first.stats.as_ref().unwrap().action_counters.unwrap().post, 7);
+    let stats = first.stats.as_ref().unwrap();
+    assert_eq!(stats.action_counters.unwrap().post, 7);
+    let [selector] = &stats.selector_action_counters[..] else { panic!("{stats:?}") };
+    assert_eq!((selector.hook.as_str(), selector.hook_index), ("kprobe:sys_mount", Some(0)));
+    assert_eq!(
+        (selector.selector_index, selector.action_counters.unwrap().rate_limited),
+        (Some(0), 5)
+    );
     assert_eq!(store.list(Some("static")).len(), 1);
     assert_eq!(store.list(Some("k8s")).len(), 0);
     assert_eq!(store.domains(), ["grpc", "static"]);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use compiler::base::Base;
+use compiler::counters::Counters;
 use compiler::keep::{Earlier, Keep};
 use compiler::policies::{self, Policies};
 use compiler::{Decoder, Machine};
@@ -18,7 +19,7 @@ use policy::{CheckedPolicy, PolicyKey};
 
 use super::earlier::Earliers;
 use super::plan;
-use crate::policies::{Added, LoadError, Loader, Measures, Named};
+use crate::policies::{Added, BySelector, LoadError, Loader, Measures, Named};
 
 /// How long what loading needs is kept without policies. In this time all that the last one wrote has
 /// been read.
@@ -175,7 +176,7 @@ impl State {
 }
 
 impl InForce {
-    /// What was counted; not the memory, which takes longer to find out.
+    /// What was counted; not the memory and what each selector did, which takes longer to find out.
     fn measures(&self) -> Result<HashMap<PolicyKey, Measures>, compiler::Error> {
         let counters = self.policies.all_counters()?.into_iter();
         let measures = counters.map(|(key, counters)| {
@@ -184,19 +185,34 @@ impl InForce {
                 mode: self.policies.mode(&key),
                 lost: counters.lost,
                 no_memory: counters.no_scratch + counters.no_call,
-                memory: 0,
+                ..Measures::default()
             };
             (key, measures)
         });
         Ok(measures.collect())
     }
 
-    fn measures_with_memory(&self) -> Result<HashMap<PolicyKey, Measures>, compiler::Error> {
+    fn all_measures(&self) -> Result<HashMap<PolicyKey, Measures>, compiler::Error> {
         let mut all = self.measures()?;
         for (key, measures) in &mut all {
             measures.memory = self.policies.memory_bytes(key)?.unwrap_or(0);
+            measures.by_selector = self.by_selector(key)?;
         }
         Ok(all)
+    }
+
+    /// What was done for each hook of a policy, those that its lists stand for together.
+    fn by_selector(&self, key: &PolicyKey) -> Result<BySelector, compiler::Error> {
+        let Some(plan) = self.policies.plan(key) else { return Ok(Vec::new()) };
+        let counters = self.policies.counters(key)?.unwrap_or_default();
+        let mut all = vec![Counters::default(); plan.policy.hooks.len()];
+        for (planned, counters) in plan.hooks.iter().zip(&counters) {
+            let mut hooks = plan.policy.hooks.iter();
+            if let Some(index) = hooks.position(|hook| hook.place == planned.place) {
+                all[index] += counters;
+            }
+        }
+        Ok(all.into_iter().map(|counters| counters.done).collect())
     }
 
     /// Places that each hook of a policy is attached to.
@@ -255,7 +271,7 @@ impl Loader for KernelLoader {
     fn measures(&mut self) -> HashMap<PolicyKey, Measures> {
         let state = self.0.lock();
         let Some(in_force) = &state.in_force else { return HashMap::new() };
-        in_force.measures_with_memory().unwrap_or_else(|error| {
+        in_force.all_measures().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the counters of policies");
             HashMap::new()
         })

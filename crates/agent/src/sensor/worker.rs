@@ -112,7 +112,7 @@ impl Worker {
             Ok(Some(taken)) => {
                 self.next_measure = now + MEASURE;
                 for (key, last) in &taken.departed {
-                    self.pipeline.policy_departed(key, *last);
+                    self.pipeline.policy_departed(key, last);
                 }
                 let forgotten =
                     self.forgotten + self.decoder.as_ref().map_or(0, Decoder::forgotten);

@@ -69,6 +69,8 @@ fn row(policy: &TracingPolicyStatus) -> Vec<String> {
         set,
         monitor_set,
         nopost: _,
+        rate_limited: _,
+        refused: _,
     } = counters.unwrap_or_default();
     let enforced = signal + r#override + notify_enforcer + set;
     let monitored = monitor_signal + monitor_override + monitor_notify_enforcer + monitor_set;
@@ -177,6 +179,8 @@ mod tests {
                 set: 5,
                 monitor_set: 50,
                 nopost: 100,
+                rate_limited: 1000,
+                refused: 10_000,
             }),
             ..TracingPolicyStats::default()
         });
