@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use compiler::base::record::Identity;
-use compiler::observed::{Observation, Observed};
+use compiler::observed::{Observation, Observed, Stacks};
 use compiler::plan::{Attachment, EventKind, HookPlan, Input, Source};
 use policy::CheckedPolicy;
 use policy::document::TypeName;
@@ -72,6 +72,7 @@ pub(crate) fn observation(
         args: vec![Some(Observed::Text(b"/dev/sda".to_vec())), None, Some(Observed::Int(-3))],
         data: vec![Some(Observed::Size(9))],
         returned: Some(Observed::Int(-1)),
+        stacks: Stacks::default(),
     }
 }
 

@@ -29,6 +29,26 @@ pub struct Observation {
     pub data: Vec<Option<Observed>>,
     /// The return value, when the hook asks for it and it was seen.
     pub returned: Option<Observed>,
+    /// Stacks, where the selector asks for them.
+    pub stacks: Stacks,
+}
+
+/// How the thread came there: addresses of instructions, of the innermost function first; in all others
+/// those to which calls return. Empty where the policy did not ask, or there was none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stacks {
+    /// In the kernel. It begins with what the kernel runs programs by, where they are not called by
+    /// breakpoint.
+    pub kernel: Vec<u64>,
+    /// In the program, as far as its functions keep frame pointers.
+    pub user: Vec<u64>,
+}
+
+impl Stacks {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.kernel.is_empty() && self.user.is_empty()
+    }
 }
 
 /// A captured value.

@@ -4,6 +4,7 @@
 //! - [`deny`]: Override where the program's own result decides
 //! - [`gate`]: Override of system calls by LSM
 //! - [`rate_limit`]: Post with a least time between equal events
+//! - [`stack`]: Post with stacks
 //!
 //! Actions that interfere come first, before anything is captured, and need no memory that could be
 //! taken: what a policy forbids does not depend on whether it can be reported. Whether they take effect
@@ -14,6 +15,7 @@ pub(crate) mod deny;
 mod gate;
 pub(crate) mod rate_limit;
 mod signal;
+pub(crate) mod stack;
 
 use crate::Error;
 use crate::emit::map::{control, counter};
@@ -89,7 +91,14 @@ impl Emitter<'_> {
     }
 
     /// Goes to `mine` when this selector is the one.
-    fn is_selector(&mut self, role: Role, number: Value, index: usize, mine: Block, other: Block) {
+    pub(crate) fn is_selector(
+        &mut self,
+        role: Role,
+        number: Value,
+        index: usize,
+        mine: Block,
+        other: Block,
+    ) {
         if role == Role::Entry {
             let bit = self.b.iconst(1 << index);
             let bit = self.b.and(number, bit);

@@ -7,11 +7,12 @@
 mod parts;
 
 use self::parts::Parts;
+use crate::act::stack::Stack;
 use crate::base::record::Identity;
 use crate::emit::load::fault;
 use crate::emit::parts as part;
 use crate::emit::record::{KIND, Position, at, item};
-use crate::observed::{Fault, Observation, Observed};
+use crate::observed::{Fault, Observation, Observed, Stacks};
 use crate::plan::{HookPlan, Input};
 use crate::value;
 use policy::CheckedPolicy;
@@ -128,6 +129,7 @@ impl Decoder {
                 args: absent(&hook.args),
                 data: absent(&hook.data),
                 returned: None,
+                stacks: Stacks::default(),
                 hook,
             };
             items(record, &mut observation)?;
@@ -150,7 +152,21 @@ impl Decoder {
         }
         observation.selector = selector.checked_sub(1).map(|index| index as usize);
         items(record, &mut observation)?;
+        keep_stacks_asked_for(&mut observation);
         Ok(Some(observation))
+    }
+}
+
+/// At the entry of a call it was not known which selector would match.
+fn keep_stacks_asked_for(observation: &mut Observation) {
+    let selectors = &observation.hook.selectors;
+    let matched = observation.selector.and_then(|index| selectors.get(index));
+    let asked = |stack: Stack| matched.is_some_and(|selector| stack.of(selector));
+    if !asked(Stack::Kernel) {
+        observation.stacks.kernel.clear();
+    }
+    if !asked(Stack::User) {
+        observation.stacks.user.clear();
     }
 }
 
@@ -185,6 +201,15 @@ fn items(record: &[u8], observation: &mut Observation) -> Result<(), DecodeError
             position: code,
             kind: position.input(&hook).map(|input| input.kind.to_string()).unwrap_or_default(),
         };
+        if let Position::Stack(stack) = position {
+            let addresses = bytes.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes));
+            match stack {
+                Stack::Kernel => observation.stacks.kernel = addresses.collect(),
+                Stack::User => observation.stacks.user = addresses.collect(),
+            }
+            rest = rest.get(start + length.next_multiple_of(8)..).unwrap_or_default();
+            continue;
+        }
         let input = position.input(&hook).ok_or_else(wrong)?;
         let value = match fault(status) {
             Some(fault) => Observed::Fault(fault),
@@ -197,6 +222,7 @@ fn items(record: &[u8], observation: &mut Observation) -> Result<(), DecodeError
             Position::Argument(index) => observation.args[index] = Some(value),
             Position::Data(index) => observation.data[index] = Some(value),
             Position::Returned => observation.returned = Some(value),
+            Position::Stack(_) => {}
         }
         rest = rest.get(start + length.next_multiple_of(8)..).unwrap_or_default();
     }

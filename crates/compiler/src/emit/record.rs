@@ -7,6 +7,7 @@
 use super::load::status;
 use super::scratch::{ITEM_MASK, RECORD_SIZE};
 use super::{Emitter, Loaded, map};
+use crate::act::stack::Stack;
 use crate::base::record::at as base_at;
 use crate::base::state::{self, Who};
 use crate::plan::{HookPlan, Input};
@@ -56,12 +57,18 @@ pub(crate) enum Position {
     Data(usize),
     /// The return value.
     Returned,
+    /// A stack.
+    Stack(Stack),
 }
 
 /// Where positions in `data` start.
 const DATA: u16 = 0x4000;
 /// The return value's.
 const RETURNED: u16 = 0x8000;
+/// The kernel's stack's.
+const KERNEL_STACK: u16 = 0xc000;
+/// The program's stack's.
+const USER_STACK: u16 = 0xc001;
 
 impl Position {
     /// As records have it.
@@ -70,12 +77,16 @@ impl Position {
             Self::Argument(index) => index as u16,
             Self::Data(index) => DATA + index as u16,
             Self::Returned => RETURNED,
+            Self::Stack(Stack::Kernel) => KERNEL_STACK,
+            Self::Stack(Stack::User) => USER_STACK,
         }
     }
 
     /// Back from a record.
     pub(crate) fn from_code(code: u16) -> Self {
         match code {
+            USER_STACK.. => Self::Stack(Stack::User),
+            KERNEL_STACK => Self::Stack(Stack::Kernel),
             RETURNED.. => Self::Returned,
             DATA.. => Self::Data((code - DATA).into()),
             _ => Self::Argument(code.into()),
@@ -88,6 +99,7 @@ impl Position {
             Self::Argument(index) => hook.args.get(index),
             Self::Data(index) => hook.data.get(index),
             Self::Returned => hook.returned.as_ref(),
+            Self::Stack(_) => None,
         }
     }
 }

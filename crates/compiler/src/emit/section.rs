@@ -283,6 +283,7 @@ impl Emitter<'_> {
         }
         if section.role == Role::Entry {
             self.await_return(section, selector, now)?;
+            self.stacks(section, selector);
             // Which selector it is, says the return.
             self.send(section.number, 0, now, None)?;
         } else {
@@ -291,6 +292,7 @@ impl Emitter<'_> {
             }
             let leave = self.leave;
             self.unless_limited(section, selector, now, None, leave);
+            self.stacks(section, selector);
             self.send(section.number, selector, now, None)?;
             self.count_of(selector, map::counter::POSTED);
         }
@@ -463,6 +465,7 @@ impl Emitter<'_> {
         }
         let now = self.now();
         self.unless_limited(section, selector, now, Some(call.digest), forget);
+        self.stacks(section, selector);
         self.send(section.number, selector, now, Some(began))?;
         self.count_of(selector, map::counter::POSTED);
         self.b.jump(leave, &[]);
