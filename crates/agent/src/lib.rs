@@ -21,6 +21,7 @@ pub mod run;
 pub mod sensor;
 pub mod server;
 pub mod source;
+pub mod stacks;
 pub mod users;
 
 #[cfg(test)]

@@ -44,16 +44,15 @@ use crate::process::parts::Parts;
 use crate::process::privileges;
 use crate::process::table::{Limits, Table};
 use crate::procfs::Procfs;
+use crate::stacks::{Naming, Outbox, Settings};
 use crate::users::Users;
 
+pub use crate::stacks::Emit;
 pub use config::PipelineConfig;
 pub use stats::{Counters, Stats};
 
-/// Takes events, in order.
-pub type Emit = Box<dyn FnMut(wire::GetEventsResponse) + Send>;
-
 /// Tells the present identity of a pid, as the kernel side knows it; `None` when there is no such process.
-pub type Lookup = Box<dyn Fn(u32) -> Option<Identity> + Send>;
+pub type Lookup = Arc<dyn Fn(u32) -> Option<Identity> + Send + Sync>;
 
 /// Most bytes of arguments, paths and the like in the process table.
 const MAX_IMAGE_BYTES: usize = 32 << 20;
@@ -87,7 +86,8 @@ pub struct Pipeline {
     lookup: Option<Lookup>,
     /// What runs already is being told of: nothing is missing yet that may not come.
     starting: bool,
-    emit: Emit,
+    naming: Naming,
+    outbox: Outbox,
 }
 
 impl Pipeline {
@@ -139,7 +139,11 @@ impl Pipeline {
             reconciled: None,
             lookup: None,
             starting: false,
-            emit,
+            naming: Naming::new(Settings {
+                procfs: config.procfs.clone(),
+                expose_addresses: config.expose_stack_addresses,
+            }),
+            outbox: Outbox::new(emit),
             config,
         }
     }
@@ -147,6 +151,7 @@ impl Pipeline {
     /// Lets the pipeline ask the kernel side for the identity of a pid, so that it can tell whether what
     /// `/proc` shows belongs to a process that no record told of.
     pub fn set_lookup(&mut self, lookup: Lookup) {
+        self.naming.set_lookup(lookup.clone());
         self.lookup = Some(lookup);
     }
 
@@ -220,6 +225,16 @@ impl Pipeline {
         for event in self.waiting.drain() {
             self.send_now(event);
         }
+        self.outbox.finish();
+    }
+
+    /// Sends events that waited for the names of their stacks, now that there are some. Gives whether others
+    /// still wait.
+    pub fn send_named(&mut self) -> bool {
+        if !self.outbox.is_empty() {
+            self.outbox.release(Instant::now());
+        }
+        !self.outbox.is_empty()
     }
 
     /// The process table, as the request asks for it.
@@ -244,6 +259,7 @@ impl Pipeline {
             parts: self.parts.counters(),
             cgroups_size: self.cgroups.len(),
             cgroups: self.cgroups.counters(),
+            stacks: self.outbox.counters(),
             losses: self.losses.counters(),
             policy_events_lost: self.policy_losses.total(),
         }
@@ -277,6 +293,7 @@ impl Pipeline {
             parent,
             body: Body::Exec(Box::new(process)),
             time: self.clock.monotonic(exec.header.time),
+            trace: None,
         });
         self.wake(exec.process);
     }
@@ -326,6 +343,7 @@ impl Pipeline {
             parent,
             body: Body::Exit(message, exit.code),
             time: self.clock.monotonic(exit.header.time),
+            trace: None,
         });
         self.table.end(process);
     }

@@ -2,8 +2,9 @@
 //! addresses.
 
 use std::io;
+use std::ops::Range;
 
-use object::read::ReadCache;
+use object::read::{ReadCache, ReadRef};
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, SegmentFlags};
 
 use crate::file::Reader;
@@ -51,12 +52,52 @@ struct Segment {
 }
 
 /// The file as its tables are read.
-pub(crate) type Elf<'a> = object::File<'a, &'a ReadCache<Reader<'a>>>;
+pub(crate) type Elf<'a> = object::File<'a, Bytes<'a>>;
+
+/// Bytes of a file, of which not too many are read at once: what a file says is where its tables are may be
+/// made up, and memory is taken for them before they are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bytes<'a> {
+    /// What was read of it.
+    pub(crate) cache: &'a ReadCache<Reader<'a>>,
+    /// Bytes at once, at most.
+    pub(crate) most: u64,
+}
+
+impl<'a> ReadRef<'a> for Bytes<'a> {
+    fn len(self) -> Result<u64, ()> {
+        self.cache.len()
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        if size > self.most {
+            return Err(());
+        }
+        self.cache.read_bytes_at(offset, size)
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        self.cache.read_bytes_at_until(range, delimiter)
+    }
+}
 
 impl Contents {
     pub(crate) fn read(file: &ProgramFile) -> Result<Self, Error> {
         let cache = ReadCache::new(file.reader());
-        let elf: Elf<'_> = object::File::parse(&cache).map_err(|error| not_elf(file, &error))?;
+        let elf = parse(file, Bytes { cache: &cache, most: u64::MAX })?;
+        let mut contents = Self::with_segments(&elf);
+        // Notes that cannot be read have none; a digest that asks for it then says so.
+        let build_id = elf.build_id().unwrap_or_default();
+        let btf = elf.section_by_name(".BTF").and_then(|section| section.uncompressed_data().ok());
+        contents.build_id = build_id.map(<[u8]>::to_vec);
+        contents.btf = btf.map(|data| data.into_owned());
+        function::read(&elf, &mut contents);
+        contents.probes = static_probe::read(&elf, &contents);
+        Ok(contents)
+    }
+
+    /// What is to be filled in yet, of a file whose segments are these.
+    pub(crate) fn with_segments(elf: &Elf<'_>) -> Self {
         let mut segments = Vec::new();
         for segment in elf.segments() {
             let (offset, size) = segment.file_range();
@@ -71,22 +112,16 @@ impl Contents {
             object::Architecture::Aarch64 => Architecture::Aarch64,
             _ => Architecture::Other,
         };
-        // Notes that cannot be read have none; a digest that asks for it then says so.
-        let build_id = elf.build_id().unwrap_or_default();
-        let btf = elf.section_by_name(".BTF").and_then(|section| section.uncompressed_data().ok());
-        let mut contents = Self {
+        Self {
             architecture,
-            build_id: build_id.map(<[u8]>::to_vec),
+            build_id: None,
             functions: Vec::new(),
             from_go: false,
             is_go: false,
             probes: Ok(Vec::new()),
-            btf: btf.map(|data| data.into_owned()),
+            btf: None,
             segments,
-        };
-        function::read(&elf, &mut contents);
-        contents.probes = static_probe::read(&elf, &contents);
-        Ok(contents)
+        }
     }
 
     /// Where in the file the code of an address is; `None` where no code is.
@@ -129,6 +164,11 @@ impl Contents {
             (inside < segment.size).then(|| segment.offset + inside)
         })
     }
+}
+
+/// Takes a file apart.
+pub(crate) fn parse<'a>(file: &ProgramFile, bytes: Bytes<'a>) -> Result<Elf<'a>, Error> {
+    object::File::parse(bytes).map_err(|error| not_elf(file, &error))
 }
 
 fn not_elf(file: &ProgramFile, error: &object::Error) -> Error {

@@ -60,7 +60,12 @@ impl ProgramFile {
 
     /// Reads from the file's start, independently of others who do.
     pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader { file: &self.file, at: 0 }
+        self.bounded_reader(u64::MAX)
+    }
+
+    /// The same, which reads so many bytes at most, and sees no more of a larger file.
+    pub(crate) fn bounded_reader(&self, left: u64) -> Reader<'_> {
+        Reader { file: &self.file, at: 0, left }
     }
 
     pub(crate) fn failed(&self, source: io::Error) -> Error {
@@ -105,14 +110,21 @@ impl std::hash::Hash for ProgramFile {
 }
 
 /// Reads at its own position.
+#[derive(Debug)]
 pub(crate) struct Reader<'a> {
     file: &'a File,
     at: u64,
+    /// Bytes that may be read yet.
+    left: u64,
 }
 
 impl Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.len() as u64 > self.left {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than is read of a file"));
+        }
         let count = self.file.read_at(buffer, self.at)?;
+        self.left -= count as u64;
         self.at += count as u64;
         Ok(count)
     }

@@ -7,6 +7,7 @@
 //! - [`StaticProbe`]: a static probe (USDT), with where its arguments are
 //! - [`Operand`]: where an argument of a static probe is
 //! - [`enum@Hash`]: digests of the file
+//! - [`Symbols`]: names for places in its code
 
 mod contents;
 mod digest;
@@ -16,6 +17,7 @@ mod function;
 mod go;
 mod operand;
 mod static_probe;
+mod symbols;
 #[cfg(any(test, feature = "synthetic"))]
 pub mod synthetic;
 
@@ -26,3 +28,4 @@ pub use file::ProgramFile;
 pub use function::{Function, FunctionKind};
 pub use operand::{Operand, OperandError, Place};
 pub use static_probe::StaticProbe;
+pub use symbols::Symbols;

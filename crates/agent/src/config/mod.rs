@@ -41,6 +41,8 @@ pub struct Config {
     pub log: LogConfig,
     /// What processes are told with.
     pub process: ProcessConfig,
+    /// Tell addresses in stacks.
+    pub expose_stack_addresses: bool,
     /// The kernel's rings.
     pub ring: RingConfig,
     /// Events that wait for one listener before it loses some; at least 1.

@@ -272,7 +272,7 @@ pub static FLAGS: &[Flag] = &[
     flag(
         "expose-stack-addresses",
         "Put addresses into stack traces, not only symbols",
-        Bool(false, NotYet),
+        Bool(false, sets!(expose_stack_addresses)),
     ),
     flag(
         "field-filters",

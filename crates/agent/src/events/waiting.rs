@@ -15,6 +15,7 @@ use compiler::base::record::Identity;
 
 use crate::clock::WallTime;
 use crate::observation::Hit;
+use crate::stacks::Trace;
 
 /// Most events that wait.
 const MAX_EVENTS: usize = 8192;
@@ -45,6 +46,8 @@ pub struct Pending {
     pub body: Body,
     /// When it happened.
     pub time: WallTime,
+    /// Its stacks.
+    pub trace: Option<Trace>,
 }
 
 impl Pending {
@@ -275,6 +278,7 @@ mod tests {
             parent: id(1),
             body: Body::Exec(Box::new(process)),
             time: WallTime(0),
+            trace: None,
         }
     }
 

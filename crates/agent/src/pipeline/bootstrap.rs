@@ -113,7 +113,7 @@ impl Pipeline {
         self.insert(entry, None);
         if !task.flags.contains(Flags::KTHREAD) {
             let body = Body::Exec(Box::new(process));
-            self.send(Pending { process: task.process, parent, body, time: start });
+            self.send(Pending { process: task.process, parent, body, time: start, trace: None });
         }
         self.wake(task.process);
     }

@@ -53,6 +53,8 @@ pub struct PipelineConfig {
     pub redaction: Redaction,
     /// `--exec-data-max-size`: most bytes of arguments, and as many of environment, of one process.
     pub max_text: u64,
+    /// `--expose-stack-addresses`.
+    pub expose_stack_addresses: bool,
 }
 
 impl Default for PipelineConfig {
@@ -78,6 +80,7 @@ impl Default for PipelineConfig {
             full_container_id: false,
             redaction: Redaction::default(),
             max_text: 256 << 10,
+            expose_stack_addresses: false,
         }
     }
 }

@@ -15,12 +15,15 @@ use crate::policies::Measures;
 
 impl Pipeline {
     /// Takes in what a policy saw. It is sent when its process is known, or after a bounded wait.
-    pub fn observation(&mut self, observation: Observation) {
+    pub fn observation(&mut self, mut observation: Observation) {
         let (process, tid) = (observation.process, observation.tid);
         let time = self.clock.monotonic(observation.time);
+        let stacks = std::mem::take(&mut observation.stacks);
+        // The sooner, the more likely that the process is still there.
+        let trace = (!stacks.is_empty()).then(|| self.naming.name(process, stacks));
         let hit = observation::event(observation, &self.config.host);
         let parent = self.table.get(process).map_or(process, |entry| entry.parent);
-        self.send(Pending { process, parent, body: Body::Hit(hit, tid), time });
+        self.send(Pending { process, parent, body: Body::Hit(hit, tid), time, trace });
     }
 
     /// Counts a record of the ring of observations that cannot be read.
@@ -60,7 +63,8 @@ impl Pipeline {
                 cause: loss.cause,
                 ..wire::EventsLost::default()
             };
-            (self.emit)(self.messages.envelope(Event::EventsLost(lost), WallTime::now()));
+            let event = self.messages.envelope(Event::EventsLost(lost), WallTime::now());
+            self.outbox.send(event, None);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Observations in, events out.
 
+use std::sync::Arc;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -90,7 +92,7 @@ fn before_the_record_of_its_exec() {
     let mut h = Harness::plain();
     let (_, parent, _) = family(&mut h);
     // The kernel side does not know it any more: it has ended. Its records are on the way all the same.
-    h.pipeline.set_lookup(Box::new(|_| None));
+    h.pipeline.set_lookup(Arc::new(|_| None));
     let process = id(12, 5);
     h.pipeline.observation(observation(kprobe(), "", process, 12));
     h.pipeline.observation(observation(kprobe(), "", process, 13));
@@ -136,7 +138,7 @@ fn of_a_process_that_never_comes() {
 fn of_a_process_that_the_kernel_does_not_know() {
     let mut h = Harness::plain();
     h.init();
-    h.pipeline.set_lookup(Box::new(|_| None));
+    h.pipeline.set_lookup(Arc::new(|_| None));
     h.pipeline.observation(observation(kprobe(), "", id(12, 5), 12));
     assert!(h.events().is_empty());
     h.pass(PipelineConfig::default().event_cache_retry_delay);

@@ -138,7 +138,7 @@ impl Pipeline {
 
     /// Sends an event with what is known.
     pub(super) fn send_now(&mut self, event: Pending) {
-        let Pending { process, parent, body, time } = event;
+        let Pending { process, parent, body, time, trace } = event;
         let parent = match &body {
             Body::Hit(..) => self.table.get(process).map(|entry| entry.parent),
             Body::Exec(_) | Body::Exit(..) => Some(parent),
@@ -195,7 +195,7 @@ impl Pipeline {
             }
         };
         self.counters.incomplete_events += u64::from(!complete);
-        (self.emit)(self.messages.envelope(event, time));
+        self.outbox.send(self.messages.envelope(event, time), trace);
     }
 
     /// Whether events of this kind carry ancestors.
@@ -239,7 +239,7 @@ impl Pipeline {
         let time = WallTime::now();
         for loss in losses {
             self.counters.loss_events += 1;
-            (self.emit)(self.messages.loss(loss, time));
+            self.outbox.send(self.messages.loss(loss, time), None);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Scenarios with a `/proc`: a made-up one for the start and for what got lost, and this machine's own.
 
+use std::sync::Arc;
+
 use std::collections::HashMap;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
@@ -231,7 +233,7 @@ fn lost_parent_that_runs_is_read_from_proc_at_once() {
     proc.add(started(22, 3), 1, "/bin/lost", b"lost\0");
     h.exec(id(32, 96), Identity::default(), announced);
     assert!(h.events().is_empty());
-    h.pipeline.set_lookup(Box::new(move |pid| (pid == 22).then_some(announced)));
+    h.pipeline.set_lookup(Arc::new(move |pid| (pid == 22).then_some(announced)));
     h.exec(id(33, 97), Identity::default(), announced);
     assert_eq!(h.exec_event().parent.unwrap().binary, "/bin/lost");
     h.pass(Duration::from_secs(2));

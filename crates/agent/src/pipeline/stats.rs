@@ -6,6 +6,7 @@ use crate::cgroups::map;
 use crate::events::waiting;
 use crate::loss;
 use crate::process::{parts, table};
+use crate::stacks;
 
 /// What the pipeline counts itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct Stats {
     pub cgroups_size: usize,
     /// What happened to them.
     pub cgroups: map::Counters,
+    /// Events with stacks.
+    pub stacks: stacks::Counters,
     /// Lost records.
     pub losses: loss::Counters,
     /// Lost events of policies.

@@ -66,12 +66,7 @@ fn of_action(action: &Action) -> Vec<&'static str> {
     let one = match action {
         action if action.is_enforcing() => return Vec::new(),
         Action::Post(post) => {
-            let parts = [
-                (post.kernel_stack, "kernelStackTrace"),
-                (post.user_stack, "userStackTrace"),
-                (post.ima_hash, "imaHash"),
-            ];
-            return parts.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect();
+            return if post.ima_hash { vec!["imaHash"] } else { Vec::new() };
         }
         Action::GetUrl(_) => "GetUrl",
         Action::DnsLookup(_) => "DnsLookup",
@@ -99,11 +94,12 @@ mod tests {
         let policy = read(
             r#"{"kprobes": [{"call": "sys_mount", "selectors": [
                 {"matchActions": [{"action": "Sigkill"}, {"action": "Override", "argError": -1}]},
-                {"matchActions": [{"action": "Post", "rateLimit": "5m", "kernelStackTrace": true}]},
+                {"matchActions": [{"action": "Post", "rateLimit": "5m", "kernelStackTrace": true},
+                    {"action": "GetUrl", "argUrl": "http://x"}]},
                 {"matchActions": [{"action": "NoPost"}]}]}]}"#,
         );
         let found: Vec<_> = not_carried_out(&policy).into_iter().collect();
-        assert_eq!(found, ["kernelStackTrace"]);
+        assert_eq!(found, ["GetUrl"]);
         assert!(refused(&policy).is_empty());
         assert!(not_carried_out(&read("{kprobes: [{call: sys_mount}]}")).is_empty());
     }

@@ -86,6 +86,7 @@ pub(super) fn pipeline(
         usernames: process.username_metadata == UsernameMetadata::Unix,
         redaction: Redaction::parse(&process.redaction_filters)?,
         max_text: process.exec_data_max_size,
+        expose_stack_addresses: config.expose_stack_addresses,
         ..PipelineConfig::default()
     })
 }

@@ -15,6 +15,8 @@ use crate::pipeline::Pipeline;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(100);
+/// Time between two looks for the names of stacks while events wait for them.
+const NAMES: Duration = Duration::from_millis(2);
 /// Time between two times that the counters of policies are read.
 const MEASURE: Duration = Duration::from_secs(1);
 /// Time between two times that freed memory is given back to the system.
@@ -51,11 +53,14 @@ impl Worker {
     pub(super) fn run(mut self, tasks: &[Task]) {
         let base = self.base.clone();
         self.pipeline.bootstrap(tasks, &|pid| identity(&base, pid));
-        self.pipeline.set_lookup(Box::new(move |pid| identity(&base, pid)));
+        self.pipeline.set_lookup(Arc::new(move |pid| identity(&base, pid)));
         let mut next = Instant::now() + TICK;
         let mut release = Instant::now() + RELEASE;
+        let mut waiting = false;
         loop {
-            let popped = self.shared.queue.pop(next);
+            let soon = Instant::now() + NAMES;
+            let until = if waiting { next.min(soon) } else { next };
+            let popped = self.shared.queue.pop(until);
             let closed = matches!(popped, Popped::Closed);
             if let Popped::Batch(batch) = popped {
                 match batch.origin() {
@@ -69,6 +74,7 @@ impl Worker {
                 next = now + TICK;
                 self.tick(now, closed);
             }
+            waiting = self.pipeline.send_named();
             if now >= release {
                 release = now + RELEASE;
                 kernel::memory::release();

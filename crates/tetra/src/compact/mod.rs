@@ -79,8 +79,8 @@ impl Compact {
         }
         text.push_str(&line);
         text.push('\n');
-        if let (true, Event::ProcessKprobe(call)) = (self.stack_traces, body) {
-            stack::write(&mut text, self.style, call);
+        if self.stack_traces {
+            stack::write(&mut text, self.style, body);
         }
         if let (true, Event::ProcessLsm(hit)) = (self.ima_hash, body) {
             probes::write_ima_hash(&mut text, self.style, hit);
