@@ -37,6 +37,10 @@ pub struct Done {
     pub monitor_overridden: u64,
     /// Actions that the kernel refused: signals to its own threads and to pid 1.
     pub failed: u64,
+    /// Notifications of the policy's enforcer.
+    pub notified: u64,
+    /// Notifications that would have been made.
+    pub monitor_notified: u64,
 }
 
 impl Counters {
@@ -72,6 +76,8 @@ impl Counters {
                 overridden: sum(counter::OVERRIDE),
                 monitor_overridden: sum(counter::MONITOR_OVERRIDE),
                 failed: sum(counter::FAILED),
+                notified: sum(counter::NOTIFY),
+                monitor_notified: sum(counter::MONITOR_NOTIFY),
             });
         }
         Ok(counters)
@@ -117,6 +123,8 @@ impl AddAssign for Done {
             overridden,
             monitor_overridden,
             failed,
+            notified,
+            monitor_notified,
         } = other;
         self.posted += posted;
         self.silent += silent;
@@ -126,5 +134,7 @@ impl AddAssign for Done {
         self.overridden += overridden;
         self.monitor_overridden += monitor_overridden;
         self.failed += failed;
+        self.notified += notified;
+        self.monitor_notified += monitor_notified;
     }
 }

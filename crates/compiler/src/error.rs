@@ -33,6 +33,17 @@ pub enum Error {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// Two policies hook one function in ways that do not go together.
+    #[error(
+        "{place} does not go together with {other}, which calls the function all the same: leave \
+         `override-method` out, or remove the other policy on this system call"
+    )]
+    Clash {
+        /// Where results are given in place of the call.
+        place: String,
+        /// What calls it.
+        other: String,
+    },
     /// Something that a plan may ask for and that is not compiled.
     #[error("not compiled: {0}")]
     Unsupported(String),

@@ -5,7 +5,7 @@ use crate::emit::program::{self, Position};
 use crate::emit::section::Section;
 use crate::follow::Needs;
 use crate::follow::scopes::Scopes;
-use crate::link::{Place, pack, places};
+use crate::link::{Place, enforcer_places, pack, places};
 use crate::plan::Plan;
 use crate::{Error, Machine};
 use ebpf::{Module, Options, Program};
@@ -32,9 +32,13 @@ pub struct Explained {
 /// As when loading, but for what the kernel would say.
 pub fn explain(plans: &[Plan], machine: &Machine) -> Result<Vec<Explained>, Error> {
     let mut by_place: BTreeMap<Place, Vec<Section>> = BTreeMap::new();
-    let hooks = plans.iter().flat_map(|plan| plan.hooks.iter().map(|hook| (&plan.policy, hook)));
-    for (number, (policy, hook)) in (1..).zip(hooks) {
-        for (place, role) in places(hook) {
+    let hooks = plans.iter().flat_map(|plan| {
+        let hooks = plan.hooks.iter().map(|hook| (hook, places(hook)));
+        let calls = plan.enforcers.iter().map(|call| (call, enforcer_places(call)));
+        hooks.chain(calls).map(|(hook, places)| (&plan.policy, hook, places))
+    });
+    for (number, (policy, hook, places)) in (1..).zip(hooks) {
+        for (place, role) in places {
             let section = Section::new(number, policy.clone(), hook.clone(), role, number);
             by_place.entry(place).or_default().push(section);
         }

@@ -17,6 +17,8 @@ pub(crate) const TAIL_CALL: u32 = 12;
 pub(crate) const GET_CURRENT_PID_TGID: u32 = 14;
 /// `bpf_get_current_comm(buffer, size)`
 pub(crate) const GET_CURRENT_COMM: u32 = 16;
+/// `bpf_override_return(registers, value)`, in kprobes on functions that take injected errors
+pub(crate) const OVERRIDE_RETURN: u32 = 58;
 /// `bpf_get_stack(context, buffer, size, flags)`
 pub(crate) const GET_STACK: u32 = 67;
 /// `bpf_send_signal(signal)`, since 5.3

@@ -12,8 +12,9 @@ use crate::counters::Counters;
 use crate::decode::{Announced, Decoder, Registry};
 use crate::emit::section::{Role, Section};
 use crate::follow::Followers;
+pub use crate::follow::enforcers::Missed;
 use crate::keep::{Keep, Pin};
-use crate::link::{Place, Programs, places};
+use crate::link::{Place, Programs, enforcer_places, places};
 use crate::modes::Modes;
 use crate::plan::Plan;
 use crate::{Error, Machine};
@@ -251,9 +252,10 @@ impl Policies {
         let mode = plan.mode();
         self.programs.set_mode(number, mode == Mode::Enforce);
         let mut sections = Vec::new();
-        for hook in &plan.hooks {
+        let hooks = plan.hooks.iter().map(|hook| (hook, places(hook)));
+        let calls = plan.enforcers.iter().map(|call| (call, enforcer_places(call)));
+        for (hook, places) in hooks.chain(calls) {
             self.numbers += 1;
-            let places = places(hook);
             let announced = Announced {
                 policy: plan.policy.clone(),
                 hook: hook.clone(),
@@ -308,8 +310,15 @@ impl Policies {
     pub fn counters(&self, key: &PolicyKey) -> Result<Option<Vec<Counters>>, Error> {
         let Some(loaded) = self.loaded.get(key) else { return Ok(None) };
         let sums = self.sums()?;
-        let numbers = numbers(loaded);
-        Ok(Some(numbers.iter().map(|n| sums.get(n).cloned().unwrap_or_default()).collect()))
+        // Calls of enforcers come after the hooks.
+        let numbers = numbers(loaded).into_iter().take(loaded.plan.hooks.len());
+        Ok(Some(numbers.map(|n| sums.get(&n).cloned().unwrap_or_default()).collect()))
+    }
+
+    /// What a policy's enforcer was told since it was added and did not act upon.
+    pub fn missed_notifications(&self, key: &PolicyKey) -> Result<Vec<Missed>, Error> {
+        let loaded = self.loaded.get(key);
+        loaded.map_or(Ok(Vec::new()), |loaded| self.followers.missed(&loaded.plan.policy))
     }
 
     /// What the hooks of each policy counted together since it was added.

@@ -267,15 +267,65 @@ fn system_calls_are_denied_as_this_kernel_can() {
 }
 
 #[test]
+fn system_calls_are_denied_by_override_return() {
+    if let Some(harness) = Harness::without(Feature::OverrideReturn, &[Feature::FmodRetSyscall]) {
+        links_are_denied(harness, "links-by-override");
+    }
+}
+
+#[test]
+fn a_call_can_give_what_is_no_error() {
+    let Some(mut harness) = Harness::with(Feature::OverrideReturn) else { return };
+    for value in [0, 7, i32::MIN] {
+        harness.load(&on_umask(0o33, &format!("[{{action: Override, argError: {value}}}]"), ""));
+        let call = || rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o33));
+        let given = std::thread::spawn(call).join().unwrap();
+        // What is passed on to callers is 9 bits of it.
+        assert_eq!(given.bits() & 0o777, value as u32 & 0o777);
+        harness.remove("acts");
+    }
+}
+
+#[test]
+fn the_way_is_chosen_by_option() {
+    let Some(mut harness) = Harness::with(Feature::OverrideReturn) else { return };
+    let deny = on_umask(0o34, "[{action: Override, argError: -1}]", "");
+    for (method, by) in [
+        ("fmod-ret", compiler::plan::Denial::Modify),
+        ("override-return", compiler::plan::Denial::OverrideReturn),
+    ] {
+        let options = format!("spec:\n  options: [{{name: override-method, value: {method}}}]");
+        harness.load(&deny.replace("spec:", &options));
+        assert_eq!(harness.policies.plan(&key("acts")).unwrap().hooks[0].denial, Some(by));
+        harness.remove("acts");
+    }
+    // Beside a trampoline on the same function the call would be run.
+    let options = "spec:\n  options: [{name: override-method, value: override-return}]";
+    let denying = deny.replace("spec:", options);
+    let seeing = on_umask(0o34, "[{action: Post}]", "").replace("acts", "sees");
+    harness.load(&denying);
+    let error = harness.try_load(&seeing).unwrap_err();
+    assert!(error.contains("override-method"), "{error}");
+    harness.remove("acts");
+    harness.load(&seeing);
+    let error = harness.try_load(&denying).unwrap_err();
+    assert!(error.contains("override-method"), "{error}");
+    harness.remove("sees");
+    harness.load(&denying);
+}
+
+#[test]
 fn system_calls_are_denied_by_lsm() {
-    if let Some(harness) = Harness::without(Feature::Lsm, &[Feature::FmodRetSyscall]) {
+    let lacks = [Feature::FmodRetSyscall, Feature::OverrideReturn];
+    if let Some(harness) = Harness::without(Feature::Lsm, &lacks) {
         links_are_denied(harness, "links-by-lsm");
     }
 }
 
 #[test]
 fn system_calls_are_denied_by_lsm_without_trampolines_on_them() {
-    for lacks in [&[Feature::Fentry][..], &[Feature::Fentry, Feature::Kprobe]] {
+    let trampolines = [Feature::Fentry, Feature::OverrideReturn];
+    for lacks in [&trampolines[..], &[Feature::Fentry, Feature::Kprobe]] {
         if let Some(harness) = Harness::without(Feature::Lsm, lacks) {
             links_are_denied(harness, "links-by-number");
         }
@@ -310,7 +360,7 @@ fn security_functions_are_made_to_fail() {
 
 #[test]
 fn what_cannot_be_enforced_is_refused_unless_accepted() {
-    let lacks = [Feature::FmodRetSyscall, Feature::Lsm];
+    let lacks = [Feature::FmodRetSyscall, Feature::OverrideReturn, Feature::Lsm];
     let Some(mut harness) = Harness::without(Feature::TpBtf, &lacks) else { return };
     let deny = on_umask(0o31, "[{action: Override, argError: -1}]", "");
     let add = |harness: &mut Harness, text: &str| {

@@ -18,6 +18,8 @@ pub(super) fn counters(done: &Done) -> TracingPolicyActionCounters {
         monitor_signal: done.monitor_signal,
         r#override: done.overridden,
         monitor_override: done.monitor_overridden,
+        notify_enforcer: done.notified,
+        monitor_notify_enforcer: done.monitor_notified,
         nopost: done.silent,
         rate_limited: done.limited,
         refused: done.failed,

@@ -72,7 +72,6 @@ fn of_action(action: &Action) -> Vec<&'static str> {
         Action::DnsLookup(_) => "DnsLookup",
         Action::TrackSock(_) => "TrackSock",
         Action::UntrackSock(_) => "UntrackSock",
-        Action::CleanupEnforcerNotification => "CleanupEnforcerNotification",
         _ => return Vec::new(),
     };
     vec![one]

@@ -2,7 +2,8 @@
 //!
 //! - [`signal`]: Sigkill and Signal
 //! - [`deny`]: Override where the program's own result decides
-//! - [`gate`]: Override of system calls by LSM
+//! - [`gate`]: Override of system calls by LSM or `bpf_override_return`
+//! - [`enforcer`]: NotifyEnforcer, and what the enforcer does
 //! - [`rate_limit`]: Post with a least time between equal events
 //! - [`stack`]: Post with stacks
 //!
@@ -12,6 +13,7 @@
 //! changed at any time for all hooks of the policy at one instant.
 
 pub(crate) mod deny;
+mod enforcer;
 mod gate;
 pub(crate) mod rate_limit;
 mod signal;
@@ -45,10 +47,10 @@ pub(crate) fn at_entry(selectors: &[Selector]) -> bool {
 pub(crate) fn decides(section: &Section) -> bool {
     match section.role {
         Role::Gate => true,
-        Role::Whole | Role::Entry => {
+        Role::Whole | Role::Entry | Role::Enforce => {
             matches!(section.hook.denial, Some(Denial::Result | Denial::Modify))
         }
-        Role::Return | Role::Unmark => false,
+        Role::Return | Role::Unmark | Role::Replace => false,
     }
 }
 
@@ -114,9 +116,14 @@ impl Emitter<'_> {
             Action::Signal(signal) => self.signal(section, selector, *signal),
             Action::Override(error) => match &section.hook.denial {
                 Some(Denial::Result | Denial::Modify) => self.deny(section, selector, *error),
+                Some(Denial::OverrideReturn) => self.mark(section, selector, *error)?,
                 Some(Denial::Gates(_)) => self.mark(section, selector, gate::errno(*error))?,
                 Some(Denial::Impossible(_)) | None => {}
             },
+            Action::NotifyEnforcer { error, signal } => {
+                self.notify(section, selector, (*error, *signal))?;
+            }
+            Action::CleanupEnforcerNotification => self.take_back(section),
             _ => {}
         }
         Ok(())
@@ -170,5 +177,12 @@ const SIGKILL: u8 = 9;
 
 /// Whether an action makes instructions of its own.
 fn emitted(action: &Action) -> bool {
-    matches!(action, Action::Sigkill | Action::Signal(_) | Action::Override(_))
+    matches!(
+        action,
+        Action::Sigkill
+            | Action::Signal(_)
+            | Action::Override(_)
+            | Action::NotifyEnforcer { .. }
+            | Action::CleanupEnforcerNotification
+    )
 }

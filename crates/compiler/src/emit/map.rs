@@ -80,12 +80,44 @@ pub(crate) mod control {
 pub(crate) mod mark {
     /// Number of the call (u64).
     pub(crate) const NUMBER: i16 = 0;
-    /// The error, positive; 0: there is no mark (u32).
+    /// The error, positive (u32). Where `bpf_override_return` gives it, any number, negated.
     pub(crate) const ERROR: i16 = 8;
     /// Number of the mode of the policy that says so (u32).
     pub(crate) const MODE: i16 = 12;
+    /// 0: there is no mark (u32).
+    pub(crate) const SET: i16 = 16;
+    /// Size.
+    pub(crate) const SIZE: i16 = 24;
+}
+
+/// Byte offsets in what a thread has told a policy's enforcer.
+pub(crate) mod notice {
+    /// 1: the enforcer has not acted yet (u32).
+    pub(crate) const PENDING: i16 = 0;
+    /// The error, positive; 0: the call is not to fail (u32).
+    pub(crate) const ERROR: i16 = 4;
+    /// The signal; 0: none (u32).
+    pub(crate) const SIGNAL: i16 = 8;
+    /// The system call in which it was told, as in [`missed`](super::missed) (u32).
+    pub(crate) const CALL: i16 = 12;
     /// Size.
     pub(crate) const SIZE: i16 = 16;
+}
+
+/// Counts of notifications that took no effect: u64 each, by reason and system call.
+pub(crate) mod missed {
+    /// Another one came before the enforcer's call.
+    pub(crate) const OVERWRITTEN: i32 = 0;
+    /// It was taken back.
+    pub(crate) const NO_ACTION: i32 = 1;
+    /// Number of the system call that stands for all that are none.
+    pub(crate) const UNKNOWN: i32 = (1 << COMPAT_SHIFT) - 1;
+    /// The bit of system calls by 32-bit callers.
+    pub(crate) const COMPAT_SHIFT: i32 = 10;
+    /// Counts of one reason.
+    pub(crate) const CALLS: i32 = 2 << COMPAT_SHIFT;
+    /// Size of all.
+    pub(crate) const SIZE: u32 = 2 * 8 * CALLS as u32;
 }
 
 /// Modes of policies.
@@ -137,8 +169,12 @@ pub(crate) mod counter {
     pub(crate) const MONITOR_OVERRIDE: i16 = 72;
     /// Actions that the kernel refused (u64).
     pub(crate) const FAILED: i16 = 80;
+    /// Notifications of the enforcer (u64).
+    pub(crate) const NOTIFY: i16 = 88;
+    /// Notifications not made: the policy monitors (u64).
+    pub(crate) const MONITOR_NOTIFY: i16 = 96;
     /// Size.
-    pub(crate) const SIZE: i16 = 88;
+    pub(crate) const SIZE: i16 = 104;
 }
 
 /// References to the maps in one module.

@@ -28,6 +28,10 @@ pub(crate) enum Role {
     Gate,
     /// The return, where the mark is taken away.
     Unmark,
+    /// The entry, after the one that marks: gives the call's result in its place.
+    Replace,
+    /// A call of the policy's enforcer.
+    Enforce,
 }
 
 /// One hook of one policy at one place.
@@ -67,7 +71,7 @@ impl Section {
     /// Whether it does nothing that another one at the same place does not do.
     pub(crate) fn repeats(&self, other: &Self) -> bool {
         match (self.role, other.role) {
-            (Role::Gate, Role::Gate) => true,
+            (Role::Gate, Role::Gate) | (Role::Replace, Role::Replace) => true,
             (Role::Unmark, Role::Unmark) => self.hook.attachment == other.hook.attachment,
             _ => false,
         }
@@ -92,6 +96,8 @@ impl Emitter<'_> {
                 self.unmark();
                 Ok(())
             }
+            Role::Replace => self.replace(),
+            Role::Enforce => self.enforce(section),
         }
     }
 

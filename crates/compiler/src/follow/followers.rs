@@ -1,6 +1,7 @@
 //! What is kept of processes, in place: maps, programs, links.
 
 use super::ancestry::Ancestry;
+use super::enforcers::{self, Missed};
 use super::image;
 use super::maps::{Shape, Wanted};
 use super::needs::Needs;
@@ -15,6 +16,7 @@ use crate::{Error, Machine, load};
 use kernel::features::ProgramKind;
 use kernel::link::{Link, Over};
 use kernel::map::Map;
+use policy::CheckedPolicy;
 use policy::evaluate::Workload;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -30,6 +32,7 @@ pub(crate) struct Followers {
     images: Option<Kept>,
     ancestries: BTreeMap<Ancestry, Kept>,
     privileges: BTreeMap<String, Kept>,
+    enforcers: BTreeMap<(String, String), Kept>,
     pub(crate) scopes: Scopes,
     workloads: Workloads,
     cgroups: Option<Kept>,
@@ -90,6 +93,7 @@ impl Followers {
             images: None,
             ancestries: BTreeMap::new(),
             privileges: BTreeMap::new(),
+            enforcers: BTreeMap::new(),
             scopes: Scopes::new(base.cgroup()),
             workloads: Workloads::default(),
             cgroups: None,
@@ -147,6 +151,13 @@ impl Followers {
                 self.privileges.insert(name, kept);
             }
         }
+        for names in needs.enforcers {
+            if !self.enforcers.contains_key(&names) {
+                let (maps, keep) = (enforcers::maps(&names), self.keep.as_ref());
+                let kept = Kept::start(&maps, Vec::new(), &[], &self.machine, keep)?;
+                self.enforcers.insert(names, kept);
+            }
+        }
         let mut changed = false;
         for restriction in needs.restrictions {
             changed |= self.scopes.add(restriction)?;
@@ -184,6 +195,7 @@ impl Followers {
         self.scopes.keep_only(&needs.restrictions);
         self.ancestries.retain(|ancestry, _| needs.ancestries.contains(ancestry));
         self.privileges.retain(|name, _| needs.privileges.contains(name));
+        self.enforcers.retain(|names, _| needs.enforcers.contains(names));
         if !needs.images {
             self.images = None;
         }
@@ -195,9 +207,17 @@ impl Followers {
         Ok(value.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes)))
     }
 
+    /// The notifications of a policy's enforcer that took no effect.
+    pub(crate) fn missed(&self, policy: &CheckedPolicy) -> Result<Vec<Missed>, Error> {
+        let names = (enforcers::notices(policy), enforcers::missed(policy));
+        let Some(Kept { maps, .. }) = self.enforcers.get(&names) else { return Ok(Vec::new()) };
+        maps.last().map_or(Ok(Vec::new()), enforcers::read)
+    }
+
     /// The maps that programs of policies read.
     pub(crate) fn maps(&self) -> impl Iterator<Item = &Map> {
         let kept = self.images.iter().chain(self.ancestries.values());
-        kept.chain(self.privileges.values()).chain(&self.cgroups).flat_map(|kept| &kept.maps)
+        let kept = kept.chain(self.privileges.values()).chain(self.enforcers.values());
+        kept.chain(&self.cgroups).flat_map(|kept| &kept.maps)
     }
 }

@@ -12,10 +12,12 @@
 //! - [`image`]: the executables of a process and of its parent
 //! - [`ancestry`]: whether a process descends from one of some kind
 //! - [`privileges`]: namespaces and capabilities that threads began with
+//! - [`enforcers`]: what enforcers are told
 //! - [`scopes`]: restrictions to workloads, by number
 //! - [`workloads`]: what workload a cgroup belongs to
 
 pub(crate) mod ancestry;
+pub(crate) mod enforcers;
 pub(crate) mod followers;
 pub(crate) mod image;
 pub(crate) mod maps;

@@ -1,10 +1,10 @@
 //! What the filters of sections need to be kept of processes.
 
 use super::ancestry::Ancestry;
-use super::privileges;
 use super::scopes::Restriction;
-use crate::emit::section::Section;
-use policy::checked::Selector;
+use super::{enforcers, privileges};
+use crate::emit::section::{Role, Section};
+use policy::checked::{Action, Selector};
 use std::collections::BTreeSet;
 
 /// What is kept of processes.
@@ -17,6 +17,8 @@ pub(crate) struct Needs {
     /// Namespaces and capabilities that threads began with: names of storages, one for each policy
     /// that asks.
     pub(crate) privileges: BTreeSet<String>,
+    /// What enforcers are told: names of maps, two for each policy that has one.
+    pub(crate) enforcers: BTreeSet<(String, String)>,
     /// Restrictions to workloads, each once.
     pub(crate) restrictions: Vec<Restriction>,
 }
@@ -27,6 +29,10 @@ impl Needs {
         let mut needs = Self::default();
         for section in sections {
             needs.restrict(Restriction::of_policy(&section.policy));
+            let policy = &section.policy;
+            if section.role == Role::Enforce || section.hook.selectors.iter().any(notifies) {
+                needs.enforcers.insert((enforcers::notices(policy), enforcers::missed(policy)));
+            }
             for selector in &section.hook.selectors {
                 needs.add(selector);
                 if asks_for_changes(selector) {
@@ -39,7 +45,7 @@ impl Needs {
 
     /// Whether they need something that sections of other policies do not share.
     pub(crate) fn is_own(&self) -> bool {
-        !self.ancestries.is_empty() || !self.privileges.is_empty()
+        !self.ancestries.is_empty() || !self.privileges.is_empty() || !self.enforcers.is_empty()
     }
 
     fn restrict(&mut self, restriction: Option<Restriction>) {
@@ -53,6 +59,14 @@ impl Needs {
         self.ancestries.extend(binaries.filter_map(Ancestry::of_binaries));
         self.ancestries.extend(selector.pids.iter().filter_map(Ancestry::of_pids));
     }
+}
+
+fn notifies(selector: &Selector) -> bool {
+    let mut actions = selector.actions.iter().chain(&selector.return_actions);
+    let notifies = |action: &Action| {
+        matches!(action, Action::NotifyEnforcer { .. } | Action::CleanupEnforcerNotification)
+    };
+    actions.any(|action| notifies(&action.value))
 }
 
 fn asks_for_changes(selector: &Selector) -> bool {

@@ -24,7 +24,8 @@ use kernel::program::Program;
 #[derive(Debug)]
 pub(crate) struct Head {
     own: Attached,
-    targets: Map,
+    /// `None`: there is no switch.
+    targets: Option<Map>,
     /// Keeps that from being emptied.
     _pin: Option<Pin>,
     link: Option<KeptLink>,
@@ -46,9 +47,13 @@ impl Head {
         next: Option<&Attached>,
         with: With<'_>,
     ) -> Result<Self, Error> {
-        let targets = programs(map::TARGETS, 2)?;
-        let pin = with.keep.map(|keep| keep.map(&targets, &place.name())).transpose()?;
-        let own = Attached::new(place, sections, Some(&targets), next, with)?;
+        let targets = match place.is_fixed() {
+            true => None,
+            false => Some(programs(map::TARGETS, 2)?),
+        };
+        let pinned = targets.as_ref().zip(with.keep);
+        let pin = pinned.map(|(targets, keep)| keep.map(targets, &place.name())).transpose()?;
+        let own = Attached::new(place, sections, targets.as_ref(), next, with)?;
         Ok(Self { own, targets, _pin: pin, link: None })
     }
 
@@ -62,11 +67,12 @@ impl Head {
     /// Where calls in generations of this number's parity go; at first to its own sections.
     pub(crate) fn lead(&self, generation: u32, to: &Lead<'_>) -> Result<(), Error> {
         let index = generation & 1;
-        match to {
-            Lead::To(program) => self.targets.update_program(index, program)?,
-            Lead::Own => {
-                self.targets.delete(&index.to_ne_bytes())?;
+        match (&self.targets, to) {
+            (Some(targets), Lead::To(program)) => targets.update_program(index, program)?,
+            (Some(targets), Lead::Own) => {
+                targets.delete(&index.to_ne_bytes())?;
             }
+            (None, _) => {}
         }
         Ok(())
     }
@@ -83,7 +89,8 @@ impl Head {
 
     /// Bytes of kernel memory that it takes.
     pub(crate) fn memory_bytes(&self) -> Result<u64, Error> {
-        Ok(self.own.memory_bytes()? + self.targets.memory_bytes()?)
+        let targets = self.targets.as_ref().map_or(Ok(0), Map::memory_bytes)?;
+        Ok(self.own.memory_bytes()? + targets)
     }
 }
 

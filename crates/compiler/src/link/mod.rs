@@ -25,5 +25,5 @@ pub(crate) use head::Head;
 pub(crate) use maps::SharedMaps;
 pub(crate) use pack::pack;
 pub(crate) use pages::Pages;
-pub(crate) use place::{Place, places};
+pub(crate) use place::{Place, enforcer_places, places};
 pub(crate) use programs::Programs;

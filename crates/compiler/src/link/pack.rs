@@ -3,7 +3,7 @@
 use super::Place;
 use crate::emit::fold;
 use crate::emit::program::{self, Sample};
-use crate::emit::section::Section;
+use crate::emit::section::{Role, Section};
 use crate::follow::scopes::Scopes;
 use crate::{Error, Machine};
 use std::collections::BTreeMap;
@@ -20,8 +20,13 @@ pub(crate) fn pack(
     scopes: &Scopes,
 ) -> Result<Vec<Vec<Section>>, Error> {
     if sections.len() <= FUNCTIONS_MAX {
+        let mut sections = sections;
+        sections.sort_by_key(|section| section.role == Role::Enforce);
         return Ok(if sections.is_empty() { Vec::new() } else { vec![sections] });
     }
+    // What enforcers are told comes before what they do.
+    let (enforcers, sections): (Vec<_>, Vec<_>) =
+        sections.into_iter().partition(|section| section.role == Role::Enforce);
     let mut groups: BTreeMap<Sample, Vec<Section>> = BTreeMap::new();
     for section in sections {
         let sample = match section.sample.get() {
@@ -34,17 +39,21 @@ pub(crate) fn pack(
         groups.entry(sample).or_default().push(section);
     }
     let (mut programs, mut current, mut functions) = (Vec::new(), Vec::new(), 0);
+    let mut parts = Vec::new();
     for ((_, shape), group) in groups {
-        let folded = shape.is_some() && group.len() >= fold::LEAST;
-        let parts = if folded { vec![group] } else { group.into_iter().map(|s| vec![s]).collect() };
-        for part in parts {
-            if functions == FUNCTIONS_MAX {
-                programs.push(std::mem::take(&mut current));
-                functions = 0;
-            }
-            current.extend(part);
-            functions += 1;
+        match shape.is_some() && group.len() >= fold::LEAST {
+            true => parts.push(group),
+            false => parts.extend(group.into_iter().map(|section| vec![section])),
         }
+    }
+    parts.extend(enforcers.into_iter().map(|section| vec![section]));
+    for part in parts {
+        if functions == FUNCTIONS_MAX {
+            programs.push(std::mem::take(&mut current));
+            functions = 0;
+        }
+        current.extend(part);
+        functions += 1;
     }
     programs.push(current);
     Ok(programs)

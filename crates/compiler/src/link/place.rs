@@ -4,7 +4,7 @@ use crate::Error;
 use crate::act;
 use crate::emit::program::Shape;
 use crate::emit::section::Role;
-use crate::plan::{Attachment, Denial, Gate, HookPlan, Input, Instruction};
+use crate::plan::{Attachment, Denial, Gate, Gated, HookPlan, Input, Instruction};
 use kernel::btf::{Btf, TypeId};
 use kernel::features::ProgramKind;
 use kernel::link::{Kprobe, KprobePlace, Link, Uprobe, UprobeMulti, UprobePlace};
@@ -19,10 +19,16 @@ pub(crate) enum Place {
     Fentry { function: String, id: TypeId, syscall: bool },
     /// Return of a function, by trampoline. `awaited`: for calls whose entry was noted.
     Fexit { function: String, id: TypeId, parameters: u32, syscall: bool, awaited: bool },
-    /// Entry of a function, by breakpoint.
-    Kprobe { function: String, syscall: bool },
-    /// Return of a function, by breakpoint.
-    Kretprobe { function: String, syscall: bool },
+    /// Entry of a system call, by breakpoint, where its result is given in its place. Of breakpoints at one
+    /// place the last one attached comes first, and once one has given the result the others do not come
+    /// any more (`aggr_pre_handler()` in kernel/kprobes.c). So this is attached first, which the order of
+    /// these places sees to, and what decides about it stands at places of its own, not at those of
+    /// others that may be there already.
+    Override { function: String },
+    /// Entry of a function, by breakpoint. `decides`: whether it is run.
+    Kprobe { function: String, syscall: bool, decides: bool },
+    /// Return of a function, by breakpoint. `decides`: as above.
+    Kretprobe { function: String, syscall: bool, decides: bool },
     /// Entry of all system calls.
     SyscallEnter,
     /// Return of all system calls.
@@ -44,18 +50,40 @@ pub(crate) enum Place {
 /// The places that a hook needs, with what its sections there are; returns before entries, so that
 /// whatever is noted at entry is seen to return.
 pub(crate) fn places(hook: &HookPlan) -> Vec<(Place, Role)> {
-    let mut places = of_hook(hook);
-    if let Some(Denial::Gates(gates)) = &hook.denial {
+    gated(hook, of_hook(hook))
+}
+
+/// The places that a call of an enforcer needs. Where a call is hooked by number, the enforcer may be told
+/// after its entry; a signal is in time at the return.
+pub(crate) fn enforcer_places(hook: &HookPlan) -> Vec<(Place, Role)> {
+    let mut places: Vec<_> =
+        of_hook(hook).into_iter().map(|(place, _)| (place, Role::Enforce)).collect();
+    if matches!(hook.attachment, Attachment::Syscall { .. }) {
+        places.push((Place::SyscallExit, Role::Enforce));
+    }
+    gated(hook, places)
+}
+
+/// With the places that denying by LSM needs besides.
+fn gated(hook: &HookPlan, mut places: Vec<(Place, Role)>) -> Vec<(Place, Role)> {
+    if let Some(Denial::Gates(Gated { gates, .. })) = &hook.denial {
         let exit = match hook.attachment.clone() {
             Attachment::Trampoline { function, id, parameters, syscall } => {
                 Place::Fexit { function, id, parameters, syscall, awaited: true }
             }
-            Attachment::Kprobe { function, syscall } => Place::Kretprobe { function, syscall },
+            Attachment::Kprobe { function, syscall } => {
+                Place::Kretprobe { function, syscall, decides: false }
+            }
             _ => Place::SyscallExit,
         };
         let gate = |gate: &Gate| Place::Lsm { hook: gate.hook.clone(), id: gate.id };
         let gates = gates.iter().map(|one| (gate(one), Role::Gate));
         places.splice(0..0, gates.chain([(exit, Role::Unmark)]));
+    }
+    if let (Some(Denial::OverrideReturn), Attachment::Kprobe { function, .. }) =
+        (&hook.denial, &hook.attachment)
+    {
+        places.insert(0, (Place::Override { function: function.clone() }, Role::Replace));
     }
     places
 }
@@ -84,9 +112,11 @@ fn of_hook(hook: &HookPlan) -> Vec<(Place, Role)> {
             }
         }
         Attachment::Kprobe { function, syscall } => {
-            let entry = Place::Kprobe { function: function.clone(), syscall };
+            let decides = hook.denial == Some(Denial::OverrideReturn);
+            let entry = Place::Kprobe { function: function.clone(), syscall, decides };
             if returns {
-                vec![(Place::Kretprobe { function, syscall }, Role::Return), (entry, Role::Entry)]
+                let exit = Place::Kretprobe { function, syscall, decides };
+                vec![(exit, Role::Return), (entry, Role::Entry)]
             } else {
                 vec![(entry, Role::Whole)]
             }
@@ -142,7 +172,7 @@ impl Place {
             | Self::Modify { .. }
             | Self::Lsm { .. }
             | Self::RawTracepoint { .. } => Shape::Words { returned: None },
-            Self::Kprobe { syscall: true, .. } => Shape::SyscallFunction,
+            Self::Kprobe { syscall: true, .. } | Self::Override { .. } => Shape::SyscallFunction,
             Self::Kretprobe { .. } | Self::Kprobe { .. } => Shape::Function,
             Self::SyscallEnter => Shape::SyscallEnter,
             Self::SyscallExit => Shape::SyscallExit,
@@ -157,7 +187,9 @@ impl Place {
             Self::Fentry { .. } => ProgramKind::Fentry,
             Self::Modify { .. } => ProgramKind::FmodRet,
             Self::Fexit { .. } => ProgramKind::Fexit,
-            Self::Kprobe { .. } | Self::Kretprobe { .. } => ProgramKind::Kprobe,
+            Self::Kprobe { .. } | Self::Kretprobe { .. } | Self::Override { .. } => {
+                ProgramKind::Kprobe
+            }
             Self::SyscallEnter | Self::SyscallExit | Self::RawTracepoint { .. } => {
                 ProgramKind::TpBtf
             }
@@ -165,6 +197,24 @@ impl Place {
             Self::Tracepoint { .. } => ProgramKind::Tracepoint,
             Self::Uprobe(at) | Self::Uretprobe(at) if at.multi => ProgramKind::UprobeMulti,
             Self::Uprobe(_) | Self::Uretprobe(_) => ProgramKind::Uprobe,
+        }
+    }
+
+    /// Whether what programs do here never changes: they are attached without a switch.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self, Self::Override { .. })
+    }
+
+    /// Whether programs at the other place would have calls run whose results are given here. A trampoline
+    /// calls the function whatever breakpoints say, or loses what they give (`ftrace_regs_caller` in
+    /// arch/x86/kernel/ftrace_64.S).
+    pub(crate) fn clashes(&self, other: &Self) -> bool {
+        let Self::Override { function: mine } = self else { return false };
+        match other {
+            Self::Fentry { function, .. }
+            | Self::Modify { function, .. }
+            | Self::Fexit { function, .. } => function == mine,
+            _ => false,
         }
     }
 
@@ -180,6 +230,7 @@ impl Place {
             Self::SyscallExit => Some(btf.find_typedef("btf_trace_sys_exit")?),
             Self::Kprobe { .. }
             | Self::Kretprobe { .. }
+            | Self::Override { .. }
             | Self::Tracepoint { .. }
             | Self::Uprobe(_)
             | Self::Uretprobe(_) => None,
@@ -200,7 +251,7 @@ impl Place {
             | Self::RawTracepoint { name, .. } => Link::tracing(program, name, 0)?,
             Self::SyscallEnter => Link::tracing(program, "sys_enter", 0)?,
             Self::SyscallExit => Link::tracing(program, "sys_exit", 0)?,
-            Self::Kprobe { function, .. } => kprobe(function, false)?,
+            Self::Kprobe { function, .. } | Self::Override { function } => kprobe(function, false)?,
             Self::Kretprobe { function, .. } => kprobe(function, true)?,
             Self::Tracepoint { subsystem, event, id } => {
                 Link::tracepoint(program, u64::from(*id), &format!("{subsystem}:{event}"), 0)?
@@ -217,6 +268,7 @@ impl Place {
             Self::Modify { function, .. } => format!("m_{function}"),
             Self::Fexit { function, .. } => format!("x_{function}"),
             Self::Kprobe { function, .. } => format!("k_{function}"),
+            Self::Override { function } => format!("o_{function}"),
             Self::Kretprobe { function, .. } => format!("r_{function}"),
             Self::SyscallEnter => "sys_enter".to_owned(),
             Self::SyscallExit => "sys_exit".to_owned(),
@@ -258,6 +310,7 @@ impl fmt::Display for Place {
             Self::Modify { function, .. } => write!(f, "fmod_ret {function}"),
             Self::Fexit { function, .. } => write!(f, "fexit {function}"),
             Self::Kprobe { function, .. } => write!(f, "kprobe {function}"),
+            Self::Override { function } => write!(f, "override {function}"),
             Self::Kretprobe { function, .. } => write!(f, "kretprobe {function}"),
             Self::SyscallEnter => f.write_str("tp_btf sys_enter"),
             Self::SyscallExit => f.write_str("tp_btf sys_exit"),

@@ -132,7 +132,11 @@ impl Programs {
         let (shared, keep) = (&self.shared, self.keep.as_ref());
         let with = With { machine, shared, followers, keep };
         let (mut changed, mut new, mut reading) = (Vec::new(), Vec::new(), Vec::new());
+        self.no_clash(&wanted)?;
         for (place, sections) in wanted {
+            if place.is_fixed() && !sections.is_empty() && self.places.contains_key(&place) {
+                continue;
+            }
             let needed = Pages::needed(&place, &sections, with);
             let known = self.places.get(&place).is_some_and(|occupied| occupied.pages.is_some());
             if known || !needed.is_empty() {
@@ -198,6 +202,20 @@ impl Programs {
         }
         let_go(gone.into_values());
         Ok(counted)
+    }
+
+    /// Refuses places of which one spoils what happens at the other.
+    fn no_clash(&self, wanted: &BTreeMap<Place, Vec<Section>>) -> Result<(), Error> {
+        let gone = |place: &Place| wanted.get(place).is_some_and(Vec::is_empty);
+        let staying = self.places.keys().filter(|place| !gone(place));
+        let coming = wanted.iter().filter(|(_, sections)| !sections.is_empty());
+        let all: BTreeSet<&Place> = staying.chain(coming.map(|(place, _)| place)).collect();
+        for place in all.iter().filter(|place| place.is_fixed()) {
+            if let Some(other) = all.iter().find(|other| place.clashes(other)) {
+                return Err(Error::Clash { place: place.to_string(), other: other.to_string() });
+            }
+        }
+        Ok(())
     }
 
     /// Lets calls of the next generation lead to the new programs. Gives what will then be in force.

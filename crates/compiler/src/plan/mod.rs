@@ -6,6 +6,8 @@
 
 mod attachment;
 mod denial;
+mod enforceable;
+mod enforcer;
 mod executable;
 mod function;
 pub mod gates;
@@ -25,7 +27,7 @@ mod tracepoint;
 mod uprobe;
 mod usdt;
 
-pub use denial::{Denial, Gate};
+pub use denial::{Denial, Gate, Gated};
 pub(crate) use list::abi;
 
 use elf::ProgramFile;
@@ -43,6 +45,8 @@ pub struct Plan {
     pub policy: Arc<CheckedPolicy>,
     /// Its hooks, one per place that is attached to: lists are expanded. In the policy's order.
     pub hooks: Vec<Arc<HookPlan>>,
+    /// Calls that NotifyEnforcer acts upon, one per place: they have no selectors and see no values.
+    pub enforcers: Vec<Arc<HookPlan>>,
     /// What is worth knowing: hooks left out, doubtful choices.
     pub notes: Vec<Problem>,
 }
@@ -310,6 +314,16 @@ impl HookPlan {
 }
 
 impl Attachment {
+    /// The same system call by breakpoint.
+    fn as_kprobe(&self) -> Option<Self> {
+        match self {
+            Self::Trampoline { function, syscall: true, .. } => {
+                Some(Self::Kprobe { function: function.clone(), syscall: true })
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it is a system call by 32-bit callers, whose arguments are in other registers.
     pub fn is_compat(&self) -> bool {
         match self {

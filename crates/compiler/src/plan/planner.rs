@@ -26,19 +26,23 @@ impl Plan {
             machine,
             policy: &policy,
             hooks: Vec::new(),
+            enforcers: Vec::new(),
+            enforcing: false,
             problems: Vec::new(),
             notes: Vec::new(),
             symbols: OnceCell::new(),
             executables: HashMap::new(),
         };
         planner.run();
-        let Planner { hooks, problems, mut notes, .. } = planner;
+        let Planner { hooks, enforcers, problems, mut notes, .. } = planner;
         if let Some(problems) = Problems::of(&policy.file, problems) {
             return Err(problems);
         }
         notes.sort();
         notes.dedup();
-        Ok(Self { policy, hooks: hooks.into_iter().map(Arc::new).collect(), notes })
+        let [hooks, enforcers] =
+            [hooks, enforcers].map(|all| all.into_iter().map(Arc::new).collect());
+        Ok(Self { policy, hooks, enforcers, notes })
     }
 }
 
@@ -46,7 +50,10 @@ impl Plan {
 pub(super) struct Planner<'a> {
     pub(super) machine: &'a Machine,
     pub(super) policy: &'a CheckedPolicy,
-    hooks: Vec<HookPlan>,
+    pub(super) hooks: Vec<HookPlan>,
+    pub(super) enforcers: Vec<HookPlan>,
+    /// What is added now is a call of an enforcer.
+    pub(super) enforcing: bool,
     problems: Vec<Problem>,
     notes: Vec<Problem>,
     symbols: OnceCell<Option<Kallsyms>>,
@@ -74,9 +81,6 @@ impl Planner<'_> {
         if let Some(place) = &policy.loader {
             self.error(place, "this build does not report loaded objects yet: remove `loader`");
         }
-        for enforcer in &policy.enforcers {
-            self.error(&enforcer.place, "this build has no enforcers yet: remove `enforcers`");
-        }
         for hook in &policy.hooks {
             match &hook.target {
                 Target::Kprobe(function) | Target::Fentry(function) => {
@@ -95,9 +99,12 @@ impl Planner<'_> {
                 }
             }
         }
+        for enforcer in &policy.enforcers {
+            self.enforcer(enforcer);
+        }
     }
 
-    fn functions(&mut self, hook: &Hook, function: &Function) {
+    pub(super) fn functions(&mut self, hook: &Hook, function: &Function) {
         match &function.call {
             Call::Function(name) if function.syscall => {
                 let missing = Missing::of(function.ignore_missing);
@@ -140,16 +147,25 @@ impl Planner<'_> {
         if self.problems() > before {
             return;
         }
-        let Found { event, attachment, reason } = found;
+        let Found { event, mut attachment, mut reason } = found;
         let called = called(&event, &attachment);
-        let denial = self.denial(&selectors, &attachment, called);
+        let denial = match self.enforcing {
+            true => Some(self.enforced(&attachment, called)),
+            false => self.denial(&selectors, &attachment, called),
+        };
         if let (Some(Denial::Gates(_)), Some(called)) = (&denial, called) {
-            for remark in Self::remarks(called, &selectors) {
-                self.note(&hook.place, format!("Override of {called}: {remark}"));
+            let action = if self.enforcing { "NotifyEnforcer for" } else { "Override of" };
+            for remark in Self::remarks(called) {
+                self.note(&hook.place, format!("{action} {called}: {remark}"));
             }
         }
+        if let (Some(Denial::OverrideReturn), Some(kprobe)) = (&denial, attachment.as_kprobe()) {
+            attachment = kprobe;
+            reason = "a kprobe, whose programs can return in place of the call".to_owned();
+        }
         let Inputs { args, data, returned } = inputs;
-        self.hooks.push(HookPlan {
+        let plans = if self.enforcing { &mut self.enforcers } else { &mut self.hooks };
+        plans.push(HookPlan {
             place: hook.place.clone(),
             event,
             attachment,
@@ -222,7 +238,7 @@ impl Planner<'_> {
 }
 
 /// The name of the system call that a hook is on, without prefix.
-fn called<'e>(event: &'e EventKind, attachment: &Attachment) -> Option<&'e str> {
+pub(super) fn called<'e>(event: &'e EventKind, attachment: &Attachment) -> Option<&'e str> {
     let syscall = matches!(
         attachment,
         Attachment::Trampoline { syscall: true, .. }

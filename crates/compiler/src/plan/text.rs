@@ -14,6 +14,15 @@ impl fmt::Display for Plan {
             writeln!(f, "{file}:{}:{} {}", mark.line, mark.column, hook.place.path)?;
             hook.describe(f)?;
         }
+        for call in &self.enforcers {
+            let mark = call.place.mark;
+            writeln!(f, "{file}:{}:{} {}", mark.line, mark.column, call.place.path)?;
+            writeln!(f, "  attached to {}", call.attachment)?;
+            writeln!(f, "  reason: {}", call.reason)?;
+            if let Some(denial) = &call.denial {
+                writeln!(f, "  enforced: {denial}")?;
+            }
+        }
         for note in &self.notes {
             writeln!(f, "note: {}", note.line(file))?;
         }

@@ -76,7 +76,7 @@ pub(super) const GATES: &[Gates] = &[
         &[First(&["file_permission"])],
         "do_splice asks (rw_verify_area) for the file before data moves",
     )
-    .except("between two pipes no hook is called"),
+    .except("between two pipes no hook is called", "deny `pipe` and `pipe2` too"),
     gates(
         &["truncate"],
         &[First(&["inode_setattr"])],
@@ -198,7 +198,10 @@ pub(super) const GATES: &[Gates] = &[
         "vfs_get_tree drops the super block if it is denied; reconfigure_super asks first. \
          Options that are only collected have no effect",
     )
-    .except("FSCONFIG_CMD_CREATE reads the file system, and replays its journal, before it asks"),
+    .except(
+        "FSCONFIG_CMD_CREATE reads the file system, and replays its journal, before it asks",
+        "deny `fsopen`, without which there is nothing to configure",
+    ),
     gates(
         &["quotactl", "quotactl_fd"],
         &[First(&["quotactl"])],
@@ -227,5 +230,5 @@ pub(super) const GATES: &[Gates] = &[
         &[First(&["path_notify"])],
         "fanotify_find_path asks before the mark is changed",
     )
-    .except("FAN_MARK_FLUSH, which only removes the caller's own marks"),
+    .harmless("FAN_MARK_FLUSH, which only removes the caller's own marks"),
 ];

@@ -40,9 +40,20 @@ pub struct Gates {
     /// What the caller sees of the policy's error.
     pub answer: Answer,
     /// Successful uses of the call that pass no gate; `None`: there are none.
-    pub except: Option<&'static str>,
+    pub except: Option<Except>,
+    /// Uses that pass none and harm nobody but the caller; `None`: there are none.
+    pub harmless: Option<&'static str>,
     /// Where in the kernel the hooks are called, and before what.
     pub site: &'static str,
+}
+
+/// Successful uses of a call that pass no gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Except {
+    /// Which.
+    pub what: &'static str,
+    /// What would work for them.
+    pub instead: &'static str,
 }
 
 /// The gate of one way through a system call.
@@ -102,6 +113,8 @@ pub struct Uncovered {
     pub why: &'static str,
     /// What would work.
     pub instead: &'static str,
+    /// What it changes ends with the process that makes it, so that `Sigkill` undoes it.
+    pub own: bool,
 }
 
 /// All calls that have gates, by subject.
@@ -112,6 +125,11 @@ pub fn all() -> impl Iterator<Item = &'static Gates> {
 /// All calls that are known to have none.
 pub fn uncovered() -> impl Iterator<Item = &'static Uncovered> {
     uncovered::UNCOVERED.iter()
+}
+
+/// Whether what a system call changes ends with the process that makes it.
+pub fn is_own(call: &str) -> bool {
+    uncovered().any(|one| one.own && one.calls.contains(&call))
 }
 
 /// The gates of a system call, by its name in the tables of x86-64 and arm64 (`symlinkat`, `umount2`).
@@ -166,12 +184,16 @@ fn gives_int(btf: &Btf, hook: &str) -> bool {
 
 /// Calls that pass these ways and give the policy's error.
 const fn gates(calls: &'static [&'static str], ways: &'static [Way], site: &'static str) -> Gates {
-    Gates { calls, ways, answer: Answer::Policy, except: None, site }
+    Gates { calls, ways, answer: Answer::Policy, except: None, harmless: None, site }
 }
 
 impl Gates {
-    const fn except(self, except: &'static str) -> Self {
-        Self { except: Some(except), ..self }
+    const fn except(self, what: &'static str, instead: &'static str) -> Self {
+        Self { except: Some(Except { what, instead }), ..self }
+    }
+
+    const fn harmless(self, what: &'static str) -> Self {
+        Self { harmless: Some(what), ..self }
     }
 
     const fn answer(self, answer: Answer) -> Self {

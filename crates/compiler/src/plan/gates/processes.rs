@@ -35,20 +35,20 @@ pub(super) const GATES: &[Gates] = &[
         &[First(&["task_kill"])],
         "check_kill_permission asks before the signal is queued",
     )
-    .except("a process's signal to itself with si_code above 0, as if from the kernel"),
+    .harmless("a process's signal to itself with si_code above 0, as if from the kernel"),
     gates(
         &["ptrace"],
         &[First(&["ptrace_access_check"]), First(&["ptrace_traceme"])],
         "ptrace_attach and ptrace_traceme ask before they link the two",
     )
-    .except("requests about a process that is traced already"),
+    .except("requests about a process that is traced already", "deny the attaching, by an `lsmhooks` entry on `ptrace_access_check`, and restart what is traced"),
     gates(
         &["process_vm_readv", "process_vm_writev"],
         &[First(&["ptrace_access_check"])],
         "mm_access asks (ptrace_may_access) before memory is reached",
     )
     .answer(Answer::Always(EPERM))
-    .except("the caller's own memory"),
+    .harmless("the caller's own memory"),
     gates(
         &["pidfd_getfd"],
         &[First(&["file_receive"])],
@@ -84,13 +84,14 @@ pub(super) const GATES: &[Gates] = &[
         .except(
             "PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_KEEPCAPS and PR_CAP_AMBIENT: the module \
              `capability` carries them out in its own hook, before others are asked",
+            "an `lsmhooks` entry on `capable` denies the first two with EPERM",
         ),
     gates(
         &["unshare"],
         &[First(&["userns_create"])],
         "create_user_ns asks; what was prepared is dropped",
     )
-    .except("all but CLONE_NEWUSER: other namespaces, CLONE_FS, CLONE_FILES"),
+    .except("all but CLONE_NEWUSER: other namespaces, CLONE_FS, CLONE_FILES", "the others need CAP_SYS_ADMIN, which an `lsmhooks` entry on `capable` denies with EPERM"),
     gates(
         &["setpriority"],
         &[First(&["task_setnice"])],
@@ -179,7 +180,7 @@ pub(super) const GATES: &[Gates] = &[
         &[First(&["kernel_read_file"])],
         "kernel_read_file asks before the image is read",
     )
-    .except("a load of the same file that another process has under way (since 6.5): its result"),
+    .harmless("a load of the same file that another process has under way (since 6.5): its result"),
     gates(
         &["kexec_load"],
         &[First(&["kernel_load_data"])],
@@ -192,6 +193,7 @@ pub(super) const GATES: &[Gates] = &[
     )
     .except(
         "KEXEC_FILE_UNLOAD and KEXEC_FILE_ON_CRASH drop the image loaded before, without a hook",
+        "an `lsmhooks` entry on `capable` denies them with EPERM",
     ),
     gates(
         &["ioperm", "iopl"],
@@ -210,7 +212,7 @@ pub(super) const GATES: &[Gates] = &[
         &[First(&["settime"])],
         "do_sys_settimeofday64 asks before the time is set",
     )
-    .except("clocks of devices, as /dev/ptp0, and auxiliary clocks"),
+    .except("clocks of devices, as /dev/ptp0, and auxiliary clocks", "deny opening the devices"),
     gates(
         &["add_key"],
         &[First(&["key_permission"])],

@@ -123,8 +123,10 @@ fn row(gates: &Gates) -> String {
         Answer::Always(error) => Some(format!("always with {}", name(error))),
         Answer::Silent(what) => Some(format!("silently: {what}")),
     };
-    let except = gates.except.map(|except| format!("**not covered:** {except}"));
-    let limits = except.into_iter().chain(answer).collect::<Vec<_>>().join("; ");
+    let except =
+        gates.except.map(|except| format!("**not covered:** {}; {}", except.what, except.instead));
+    let harmless = gates.harmless.map(|what| format!("not covered, without harm: {what}"));
+    let limits = except.into_iter().chain(harmless).chain(answer).collect::<Vec<_>>().join("; ");
     format!("| {} | {ways} | {} | {limits} |\n", calls(gates.calls), gates.site)
 }
 

@@ -1,0 +1,141 @@
+//! Which enforcing actions of a policy are carried out on this kernel, and which are not, or not always.
+
+use super::denial::Gated;
+use super::planner::called;
+use super::{Denial, EventKind, HookPlan, Plan, gates};
+use policy::Problem;
+use policy::checked::{Action, Mode};
+
+/// What is missing of an enforcing action.
+enum Shortfall {
+    /// It is not carried out.
+    All(String),
+    /// It is carried out, but not always.
+    Part(String),
+}
+
+impl Shortfall {
+    fn why(self) -> String {
+        match self {
+            Self::All(why) => format!("is not carried out: {why}"),
+            Self::Part(why) => format!("does not hold for all uses of the call: {why}"),
+        }
+    }
+}
+
+/// Signal 9.
+const SIGKILL: u8 = 9;
+
+impl Plan {
+    /// Enforcing actions that are not carried out on this kernel in all cases, with the reason for each.
+    #[must_use]
+    pub fn not_enforced(&self) -> Vec<Problem> {
+        // The functions of a list all give the same word.
+        let mut problems: Vec<Problem> = Vec::new();
+        for hook in &self.hooks {
+            for action in actions(hook) {
+                let Err(shortfall) = self.judge(&action.value, hook) else { continue };
+                let message = format!("{} {}", name(&action.value), shortfall.why());
+                let place = &action.place;
+                let problem = Problem { mark: place.mark, path: place.path.clone(), message };
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+        }
+        problems
+    }
+
+    /// The mode that the policy has on this kernel until it is changed: one of whose enforcing actions none
+    /// is carried out monitors.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        let mut actions = self
+            .hooks
+            .iter()
+            .flat_map(|hook| actions(hook).map(move |action| self.judge(&action.value, hook)));
+        match self.policy.mode() {
+            Mode::Enforce if actions.all(|one| matches!(one, Err(Shortfall::All(_)))) => {
+                Mode::Monitor
+            }
+            mode => mode,
+        }
+    }
+
+    fn judge(&self, action: &Action, hook: &HookPlan) -> Result<(), Shortfall> {
+        let never = || Err(Shortfall::All("this version does not do that".to_owned()));
+        match action {
+            Action::Override(error) => hook.denial.as_ref().map_or(Ok(()), |by| denies(by, *error)),
+            Action::NotifyEnforcer { error, signal } => self.enforcers_act(*error, *signal),
+            Action::SetRegisters(_) | Action::Set { .. } => never(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the enforcers do what they are told.
+    fn enforcers_act(&self, error: i32, signal: u8) -> Result<(), Shortfall> {
+        // Without an error there is only a signal, which can be sent anywhere.
+        if error == 0 {
+            return Ok(());
+        }
+        let (mut none, mut some) = (Vec::new(), Vec::new());
+        for enforcer in &self.enforcers {
+            let Some(by) = &enforcer.denial else { continue };
+            let called = called(&enforcer.event, &enforcer.attachment);
+            let own = called.is_some_and(gates::is_own);
+            let EventKind::Kprobe { function } = &enforcer.event else { continue };
+            let says = |why: String| format!("for {function}: {why}");
+            match denies(by, error) {
+                Err(Shortfall::All(_)) if signal == SIGKILL && own => {}
+                Err(Shortfall::All(why)) => none.push(says(why)),
+                Err(Shortfall::Part(why)) => some.push(says(why)),
+                Ok(()) => {}
+            }
+        }
+        match (none.is_empty() && some.is_empty(), none.len() == self.enforcers.len()) {
+            (true, _) => Ok(()),
+            (false, true) if signal == 0 => Err(Shortfall::All(none.join("; "))),
+            (false, _) => {
+                none.append(&mut some);
+                Err(Shortfall::Part(none.join("; ")))
+            }
+        }
+    }
+}
+
+/// What a shortfall is of.
+fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Override(_) => "Override",
+        Action::SetRegisters(_) => "Override of a uprobe",
+        Action::NotifyEnforcer { .. } => "NotifyEnforcer",
+        Action::Set { .. } => "Set",
+        _ => "the action",
+    }
+}
+
+/// Whether a call is made to fail with an error, whatever it is used for.
+fn denies(by: &Denial, error: i32) -> Result<(), Shortfall> {
+    match by {
+        Denial::Impossible(why) => Err(Shortfall::All(why.clone())),
+        Denial::Result | Denial::Modify | Denial::Gates(_) if error == 0 => {
+            let why = "with argError 0 the call happens: only bpf_override_return, on kernels that \
+                       inject errors into system calls, makes one give 0 without";
+            Err(Shortfall::All(why.to_owned()))
+        }
+        Denial::Gates(Gated { no_answer: Some(none), .. }) if error == -none => {
+            let why = format!("the kernel takes argError {error} for no answer: choose another");
+            Err(Shortfall::All(why))
+        }
+        Denial::Gates(Gated { except: Some(except), .. }) => {
+            Err(Shortfall::Part(format!("not {}; {}", except.what, except.instead)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn actions(hook: &HookPlan) -> impl Iterator<Item = &policy::checked::Placed<Action>> {
+    let selectors = hook.selectors.iter();
+    let actions = selectors.flat_map(|one| one.actions.iter().chain(&one.return_actions));
+    actions.filter(|action| action.value.is_enforcing())
+}
