@@ -118,6 +118,13 @@ fn conditions_over_arguments() {
         ("!(arg0 in [-2, -1, 0, 1, 4])", &[5, i64::MAX]),
         ("arg0 < 0 ? arg0 == -2 : arg0 == 5", &[-2, 5]),
         ("(arg0 < 0 ? 0 - arg0 : arg0) in [1, 2]", &[-2, -1, 1]),
+        ("arg0 * arg0 == 4", &[-2]),
+        ("arg0 / 2 == -1", &[-2]),
+        ("arg0 % 2 == -1", &[-1]),
+        ("100 / arg0 > 10", &[1, 5]),
+        ("arg0 == 0 || 100 / arg0 > 10", &[0, 1, 5]),
+        ("arg0 * 2 > 0 || arg0 < 0", &[-2, -1, 1, 5]),
+        ("arg0 * 2 + 1 == 11", &[5]),
     ] {
         check(&mut harness, &format!("operator: CelExpr, values: ['{condition}']"), &given, wanted);
     }

@@ -216,6 +216,13 @@ fn operators_agree_with_the_path() {
                 ("SubString", &["/three/fo"], &[(f, false), (d, true)]),
                 ("SubString", &[&own], &[(f, true), (d, true), (z, false)]),
                 ("SubStringIgnCase", &["TWO.Conf"], &[(f, true), (o, true), (d, false)]),
+                ("CelExpr", &["arg0.endsWith('/two.conf')"], &[(f, true), (o, false), (d, false)]),
+                ("CelExpr", &["size(arg0) > 6 && arg0 != '/tmp'"], &[(f, true), (t, false)]),
+                (
+                    "CelExpr",
+                    &["arg0.matches('/t[a-z]o[.]conf(ig)?$')"],
+                    &[(f, true), (o, true), (d, false), (z, false)],
+                ),
             ],
         );
     });
@@ -304,6 +311,8 @@ fn no_path_operator_holds_for_what_has_no_path() {
                 ("Postfix", &["UDP", "e"], memory_only),
                 ("NotPostfix", &["x"], memory_only),
                 ("SubString", &["U", "p"], none),
+                ("CelExpr", &["arg0 != '/usr'"], memory_only),
+                ("CelExpr", &["!arg0.matches('[A-Z]+')"], memory_only),
             ],
         );
     });

@@ -204,6 +204,10 @@ fn conditions() {
         ("arg0.endsWith('tx-e')", [("a/tx-e", true), ("tx-ea", false)]),
         ("arg0.contains('tx-c')", [("a/tx-c/b", true), ("a/tx-/b", false)]),
         ("arg0.matches('^tx-(a|bc)$')", [("tx-bc", true), ("tx-b", false)]),
+        ("arg0.matches('^tx-[0-9]+$')", [("tx-42", true), ("tx-4a", false)]),
+        ("arg0.matches('tx-(?i:AB)*c$')", [("x/tx-abABc", true), ("x/tx-abAc", false)]),
+        ("arg0.matches('^tx-.b{2,}')", [("tx-xbbc", true), ("tx-xbc", false)]),
+        ("size(arg0) == 6", [("tx-123", true), ("tx-1234", false)]),
         (
             "arg0.startsWith('tx-t') ? arg0 == 'tx-t1' : arg0 == 'tx-u1'",
             [("tx-u1", true), ("tx-t2", false)],

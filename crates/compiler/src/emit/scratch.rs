@@ -35,8 +35,10 @@ pub(crate) const PATHS: walk::Memory = walk::Memory { buffer: PATH, state: WALK 
 pub(crate) const SEGMENTS: i32 = WALK + walk::STATE_SIZE;
 /// Its size.
 pub(crate) const SEGMENTS_SIZE: i32 = 64;
+/// The state of an [`automaton`](crate::test) (u64).
+pub(crate) const STATE: i32 = SEGMENTS + SEGMENTS_SIZE;
 /// Size of an area.
-pub(crate) const SIZE: i32 = SEGMENTS + SEGMENTS_SIZE;
+pub(crate) const SIZE: i32 = STATE + 8;
 
 // A value of a per-CPU map can have 32 KiB at most (PCPU_MIN_UNIT_SIZE).
 const _: () = assert!(SIZE <= 32768 && PATH % 8 == 0 && WALK % 8 == 0);

@@ -1,15 +1,19 @@
-//! CelExpr: conditions over arguments that are integers or texts.
+//! CelExpr: conditions over arguments that are integers, texts or have a path.
 //!
 //! Every argument that is named is read first: when one cannot be, the condition is unknown, also where
 //! the rest decides already. After that nothing has effects, so `&&`, `||` and `?:` are branches. Numbers
-//! are kept extended to 64 bits as their type says, and arithmetic wraps in the type. Texts are read into
-//! the record, as for all filters on texts.
+//! are kept extended to 64 bits as their type says. Texts are read into the record, as for all filters on
+//! texts; of paths that are longer than what is captured nothing is known.
+//!
+//! What has no value (a product that does not fit) goes to `unknown`. Where the left side of `&&` or `||`
+//! does, the right side may still decide: it is told so by a parameter of its block.
 
+use super::arithmetic;
 use super::integer::size;
 use super::ranges::constant;
 use super::text;
 use crate::Error;
-use crate::emit::record::Position;
+use crate::emit::record::{Bytes, Position};
 use crate::emit::{Emitter, Targets};
 use crate::plan::{HookPlan, Input};
 use crate::value::integer::extend;
@@ -32,22 +36,36 @@ pub(crate) fn test(
         let value = e.load(input(hook, position)?, fault)?.value;
         values.insert(position, extend(e, value, size(width), width.signed));
     }
+    let unread = to.unknown;
     for position in texts(condition) {
-        let input = input(hook, position)?;
-        if input.kind.kind() != ValueKind::Text {
-            let place = &hook.place.path;
-            return Err(Error::Unsupported(format!("{place}: arg{position} is no text")));
-        }
-        e.text(Position::Argument(position), input, to.unknown)?;
+        read(e, hook, position, unread)?;
     }
-    let Targets { yes, no, unknown } = to;
-    branch(&mut Compiler { e, hook, values, unknown }, condition, yes, no)
+    branch(&mut Compiler { e, hook, values, unread }, condition, to)
 }
 
 fn input(hook: &HookPlan, position: usize) -> Result<&Input, Error> {
     hook.args.get(position).ok_or_else(|| {
         Error::Unsupported(format!("{}: there is no arg{position}", hook.place.path))
     })
+}
+
+/// The text at a position of `args`. Goes to `unknown` when it cannot be read.
+fn read(
+    e: &mut Emitter<'_>,
+    hook: &HookPlan,
+    position: usize,
+    unknown: Block,
+) -> Result<Bytes, Error> {
+    let input = input(hook, position)?;
+    let at = Position::Argument(position);
+    match input.kind.kind() {
+        ValueKind::Text | ValueKind::UnixAddress => e.text(at, input, unknown),
+        ValueKind::Path | ValueKind::File => e.whole_path(at, input, unknown),
+        _ => {
+            let place = &hook.place.path;
+            Err(Error::Unsupported(format!("{place}: arg{position} is no text")))
+        }
+    }
 }
 
 /// Collects the integers that an expression names.
@@ -63,7 +81,7 @@ fn integers(expression: &Expression, named: &mut BTreeMap<usize, Width>) {
 /// The texts that an expression names, by their positions in `args`.
 pub(crate) fn texts(expression: &Expression) -> BTreeSet<usize> {
     let mut named: BTreeSet<usize> = expression.operands().into_iter().flat_map(texts).collect();
-    if let Expression::Compare(position, _) = expression {
+    if let Expression::Compare(position, _) | Expression::Size(position) = expression {
         named.insert(*position);
     }
     named
@@ -73,7 +91,8 @@ struct Compiler<'a, 'k> {
     e: &'a mut Emitter<'k>,
     hook: &'a HookPlan,
     values: BTreeMap<usize, Value>,
-    unknown: Block,
+    /// Where to go when a text cannot be read, which was asked before.
+    unread: Block,
 }
 
 /// An expression that is not of the type that its place wants; the policy's check does not make one.
@@ -81,59 +100,44 @@ fn mistyped(expression: &Expression) -> Error {
     Error::Unsupported(format!("in an expression: {expression:?}"))
 }
 
-/// Goes to `yes` or `no`, as the condition says.
-fn branch(
-    c: &mut Compiler<'_, '_>,
-    condition: &Expression,
-    yes: Block,
-    no: Block,
-) -> Result<(), Error> {
+/// Goes to `yes`, `no` or `unknown`, as the condition says.
+fn branch(c: &mut Compiler<'_, '_>, condition: &Expression, to: Targets) -> Result<(), Error> {
     match condition {
-        Expression::Bool(true) => c.e.b.jump(yes, &[]),
-        Expression::Bool(false) => c.e.b.jump(no, &[]),
-        Expression::Not(operand) => branch(c, operand, no, yes)?,
+        Expression::Bool(true) => c.e.b.jump(to.yes, &[]),
+        Expression::Bool(false) => c.e.b.jump(to.no, &[]),
+        Expression::Not(operand) => branch(c, operand, to.negated(true))?,
         Expression::Choose(which, chosen, other) => {
-            let (first, second) = (c.e.b.create_block(), c.e.b.create_block());
-            branch(c, which, first, second)?;
-            c.e.b.switch_to(first);
-            branch(c, chosen, yes, no)?;
-            c.e.b.switch_to(second);
-            branch(c, other, yes, no)?;
+            let (yes, no) = (c.e.b.create_block(), c.e.b.create_block());
+            branch(c, which, Targets { yes, no, ..to })?;
+            c.e.b.switch_to(yes);
+            branch(c, chosen, to)?;
+            c.e.b.switch_to(no);
+            branch(c, other, to)?;
         }
         Expression::Compare(position, comparison) => {
-            let input = input(c.hook, *position)?;
-            let read = c.e.text(Position::Argument(*position), input, c.unknown)?;
-            let to = Targets { yes, no, unknown: c.unknown };
+            let read = read(c.e, c.hook, *position, c.unread)?;
             text::compare(c.e, read, comparison, to)?;
         }
         Expression::Binary(operation, left, right) => match (operation, left.ty()) {
             (_, Type::Text) => return Err(mistyped(condition)),
             (_, Type::Integer(width)) => {
                 let cond = comparison(*operation, width).ok_or_else(|| mistyped(condition))?;
-                let left = number(c, left)?;
-                let right = number(c, right)?;
-                c.e.b.brif(cond, left, right, yes, no);
+                let left = number(c, left, to.unknown)?;
+                let right = number(c, right, to.unknown)?;
+                c.e.b.brif(cond, left, right, to.yes, to.no);
             }
-            (Operation::And, Type::Bool) => {
-                let both = c.e.b.create_block();
-                branch(c, left, both, no)?;
-                c.e.b.switch_to(both);
-                branch(c, right, yes, no)?;
-            }
-            (Operation::Or, Type::Bool) => {
-                let neither = c.e.b.create_block();
-                branch(c, left, yes, neither)?;
-                c.e.b.switch_to(neither);
-                branch(c, right, yes, no)?;
+            (Operation::And | Operation::Or, Type::Bool) => {
+                let decides = *operation == Operation::Or;
+                junction(c, decides, [left, right], to)?;
             }
             (operation, Type::Bool) => {
                 let (same, different) = match operation {
-                    Operation::Equal => (yes, no),
-                    Operation::NotEqual | Operation::Xor => (no, yes),
+                    Operation::Equal => (to.yes, to.no),
+                    Operation::NotEqual | Operation::Xor => (to.no, to.yes),
                     _ => return Err(mistyped(condition)),
                 };
-                let left = truth(c, left)?;
-                let right = truth(c, right)?;
+                let left = truth(c, left, to.unknown)?;
+                let right = truth(c, right, to.unknown)?;
                 c.e.b.brif(Cond::Eq, left, right, same, different);
             }
         },
@@ -141,12 +145,44 @@ fn branch(
     }
     Ok(())
 }
+/// Two conditions of which one that is `decides` is enough for the whole to be that.
+fn junction(
+    c: &mut Compiler<'_, '_>,
+    decides: bool,
+    [left, right]: [&Expression; 2],
+    to: Targets,
+) -> Result<(), Error> {
+    let target = |decided, open, unknown| match decides {
+        true => Targets { yes: decided, no: open, unknown },
+        false => Targets { yes: open, no: decided, unknown },
+    };
+    let (decided, open) = if decides { (to.yes, to.no) } else { (to.no, to.yes) };
+    let second = c.e.b.create_block();
+    if !left.can_fail() {
+        branch(c, left, target(decided, second, to.unknown))?;
+        c.e.b.switch_to(second);
+        return branch(c, right, target(decided, open, to.unknown));
+    }
+    let left_failed = c.e.b.append_param(second);
+    let [went_well, failed, last] = [(); 3].map(|()| c.e.b.create_block());
+    branch(c, left, target(decided, went_well, failed))?;
+    for (block, flag) in [(went_well, 0), (failed, 1)] {
+        c.e.b.switch_to(block);
+        let flag = c.e.b.iconst(flag);
+        c.e.b.jump(second, &[flag]);
+    }
+    c.e.b.switch_to(second);
+    branch(c, right, target(decided, last, to.unknown))?;
+    c.e.b.switch_to(last);
+    c.e.b.brif(Cond::Ne, left_failed, 0, to.unknown, open);
+    Ok(())
+}
 
 /// The condition as 0 or 1.
-fn truth(c: &mut Compiler<'_, '_>, condition: &Expression) -> Result<Value, Error> {
+fn truth(c: &mut Compiler<'_, '_>, condition: &Expression, unknown: Block) -> Result<Value, Error> {
     let [yes, no, done] = [(); 3].map(|()| c.e.b.create_block());
     let truth = c.e.b.append_param(done);
-    branch(c, condition, yes, no)?;
+    branch(c, condition, Targets { yes, no, unknown })?;
     for (block, value) in [(yes, 1), (no, 0)] {
         c.e.b.switch_to(block);
         let value = c.e.b.iconst(value);
@@ -172,8 +208,12 @@ fn comparison(operation: Operation, width: Width) -> Option<Cond> {
     })
 }
 
-/// The number that an expression gives.
-fn number(c: &mut Compiler<'_, '_>, expression: &Expression) -> Result<Value, Error> {
+/// The number that an expression gives. Goes to `unknown` where it gives none.
+fn number(
+    c: &mut Compiler<'_, '_>,
+    expression: &Expression,
+    unknown: Block,
+) -> Result<Value, Error> {
     let Type::Integer(width) = expression.ty() else { return Err(mistyped(expression)) };
     let wrap = |c: &mut Compiler<'_, '_>, value| extend(c.e, value, size(width), width.signed);
     Ok(match expression {
@@ -181,39 +221,48 @@ fn number(c: &mut Compiler<'_, '_>, expression: &Expression) -> Result<Value, Er
         Expression::Argument(position, _) => {
             *c.values.get(position).ok_or_else(|| mistyped(expression))?
         }
+        Expression::Size(position) => read(c.e, c.hook, *position, c.unread)?.length,
         Expression::Convert(operand, _) => {
-            let value = number(c, operand)?;
+            let value = number(c, operand, unknown)?;
             wrap(c, value)
         }
         Expression::Choose(which, chosen, other) => {
-            let [first, second, done] = [(); 3].map(|()| c.e.b.create_block());
+            let [yes, no, done] = [(); 3].map(|()| c.e.b.create_block());
             let given = c.e.b.append_param(done);
-            branch(c, which, first, second)?;
-            for (block, one) in [(first, chosen), (second, other)] {
+            branch(c, which, Targets { yes, no, unknown })?;
+            for (block, one) in [(yes, chosen), (no, other)] {
                 c.e.b.switch_to(block);
-                let value = number(c, one)?;
+                let value = number(c, one, unknown)?;
                 c.e.b.jump(done, &[value]);
             }
             c.e.b.switch_to(done);
             given
         }
         Expression::Negate(operand) => {
-            let value = number(c, operand)?;
+            let value = number(c, operand, unknown)?;
             let value = c.e.b.neg(value);
             wrap(c, value)
         }
-        Expression::Binary(operation, left, right) => {
-            let left = number(c, left)?;
+        Expression::Binary(operation @ (Operation::Add | Operation::Subtract), left, right) => {
+            let left = number(c, left, unknown)?;
             let right = match &**right {
                 Expression::Literal(value, _) => constant(c.e, *value),
-                right => number(c, right)?.into(),
+                right => number(c, right, unknown)?.into(),
             };
             let value = match operation {
                 Operation::Add => c.e.b.add(left, right),
-                Operation::Subtract => c.e.b.sub(left, right),
-                _ => return Err(mistyped(expression)),
+                _ => c.e.b.sub(left, right),
             };
             wrap(c, value)
+        }
+        Expression::Binary(operation, left, right) => {
+            let sides = [number(c, left, unknown)?, number(c, right, unknown)?];
+            match operation {
+                Operation::Multiply => arithmetic::product(c.e, sides, width, unknown),
+                Operation::Divide => arithmetic::quotient(c.e, sides, width, unknown),
+                Operation::Remainder => arithmetic::remainder(c.e, sides, width, unknown),
+                _ => return Err(mistyped(expression)),
+            }
         }
         _ => return Err(mistyped(expression)),
     })

@@ -3,6 +3,8 @@
 //! [`test`] is the one place that knows which file a comparison of a kind of value is in. Each of them
 //! ends the current block: it goes on at `yes`, `no` or `unknown`.
 
+mod arithmetic;
+mod automaton;
 mod capability;
 mod components;
 mod expression;

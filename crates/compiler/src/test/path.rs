@@ -20,7 +20,7 @@ use crate::plan::Input;
 use crate::read::Base;
 use crate::value::path::at;
 use crate::walk::{WINDOW, end, extent};
-use ebpf::{Block, Cond, Size};
+use ebpf::{Block, Cond, Size, Value};
 use policy::checked::{Comparison, ValueKind};
 
 /// Tests the path of the value at a position.
@@ -63,7 +63,8 @@ pub(crate) fn test(
 /// Whether a test asks for the topmost components of a path.
 pub(crate) fn asks_for_topmost(input: &Input, comparison: &Comparison) -> bool {
     let Comparison::Prefix(values) = comparison else { return false };
-    input.kind.kind() == ValueKind::Path && Prefixes::new(values).is_some()
+    matches!(input.kind.kind(), ValueKind::Path | ValueKind::File)
+        && Prefixes::new(values).is_some()
 }
 
 impl Emitter<'_> {
@@ -136,6 +137,38 @@ impl Emitter<'_> {
     }
 }
 
+impl Emitter<'_> {
+    /// The path of the value at a position, built in the record, and its [`extent`]. Goes to `unknown` when
+    /// there is none.
+    fn built(
+        &mut self,
+        position: Position,
+        input: &Input,
+        unknown: Block,
+    ) -> Result<(Bytes, Value), Error> {
+        let item = self.text(position, input, unknown)?;
+        let path = Bytes {
+            start: self.b.add(item.start, i32::from(at::PATH)),
+            length: self.b.sub(item.length, i32::from(at::PATH)),
+        };
+        self.unless(Cond::Sle, path.length, 0, unknown);
+        let extent = self.b.load(Size::U16, item.start, at::EXTENT);
+        Ok((path, extent))
+    }
+
+    /// All of the path of the value at a position. Goes to `unknown` when it is not known.
+    pub(super) fn whole_path(
+        &mut self,
+        position: Position,
+        input: &Input,
+        unknown: Block,
+    ) -> Result<Bytes, Error> {
+        let (path, extent) = self.built(position, input, unknown)?;
+        self.require(Cond::Eq, extent, extent::WHOLE, unknown);
+        Ok(path)
+    }
+}
+
 /// Tests the path that is built in the record.
 ///
 /// Of a path longer than 4096 bytes only the end is there. It equals no value, and what is in its end
@@ -147,13 +180,7 @@ fn built(
     comparison: &Comparison,
     to: Targets,
 ) -> Result<(), Error> {
-    let item = e.text(position, input, to.unknown)?;
-    let path = Bytes {
-        start: e.b.add(item.start, i32::from(at::PATH)),
-        length: e.b.sub(item.length, i32::from(at::PATH)),
-    };
-    e.unless(Cond::Sle, path.length, 0, to.unknown);
-    let extent = e.b.load(Size::U16, item.start, at::EXTENT);
+    let (path, extent) = e.built(position, input, to.unknown)?;
     let [whole, part, end] = [(); 3].map(|()| e.b.create_block());
     e.b.brif(Cond::Eq, extent, extent::WHOLE, whole, part);
     e.b.switch_to(part);

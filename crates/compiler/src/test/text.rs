@@ -7,7 +7,7 @@
 //! Places in a text are bounded by a mask and not by a comparison with its length, so that the
 //! verifier need not tell texts of different lengths apart behind a test.
 
-use super::search;
+use super::{automaton, search};
 use crate::Error;
 use crate::emit::record::{Bytes, Position};
 use crate::emit::scratch::{PLACE_MASK, TEXT_MAX};
@@ -78,6 +78,7 @@ pub(crate) fn compare(
         }
         Comparison::Contains(values) => search::contains(e, text, values, false, to)?,
         Comparison::ContainsIgnoringCase(values) => search::contains(e, text, values, true, to)?,
+        Comparison::Matches(automaton) => automaton::matches(e, text, automaton, to)?,
         _ => return Err(Error::Unsupported(format!("{comparison:?} of a text"))),
     }
     Ok(())

@@ -39,6 +39,19 @@ impl<'d> Checker<'d> {
         self.report.error(self.root.find(path), path, message);
     }
 
+    /// An error about what stands in the text at the path, behind so many bytes of it.
+    pub(crate) fn error_within(&mut self, path: &Path<'_>, at: usize, message: &str) {
+        let Some(scalar) = self.root.scalar(path) else { return self.error(path, message) };
+        let before = scalar.text.get(..at).map_or(0, |before| before.chars().count());
+        match scalar.begins {
+            Some(begins) => {
+                let mark = Mark { column: begins.column + before, ..begins };
+                self.report.error(mark, path, message);
+            }
+            None => self.error(path, format!("{message} (character {} of it)", before + 1)),
+        }
+    }
+
     pub(crate) fn note(&mut self, path: &Path<'_>, message: impl Into<String>) {
         self.report.note(self.root.find(path), path, message);
     }

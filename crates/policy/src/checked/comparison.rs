@@ -3,10 +3,11 @@
 //! Each operator that is given several values holds when one of them holds; negated operators hold
 //! when none does. So [`Test::negated`] negates the whole, and the rest is without negation.
 
+use super::capability;
+use super::cel::{Automaton, Expression};
 use super::integer::Width;
 use super::list::List;
 use super::network::{Cidr, FAMILIES, PROTOCOLS, STATES, ports};
-use super::{capability, cel::Expression};
 use crate::document::{Operator, TypeName};
 use crate::problem::{alternatives, excerpt, hint};
 use std::ops::RangeInclusive;
@@ -49,6 +50,8 @@ pub enum Comparison {
     Contains(Vec<Vec<u8>>),
     /// Contains one of these, ASCII upper and lower case taken as equal.
     ContainsIgnoringCase(Vec<Vec<u8>>),
+    /// A regular expression matches a part of it; of expressions only.
+    Matches(Automaton),
     /// Source address lies in one of the networks.
     SourceAddress(Vec<Cidr>),
     /// Destination address lies in one of the networks.
@@ -181,6 +184,12 @@ impl TypeName {
 }
 
 impl ValueKind {
+    /// Whether the operators of texts are about it.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::Path | Self::File | Self::UnixAddress)
+    }
+
     /// The operators that the type has.
     #[must_use]
     pub fn operators(self) -> Vec<Operator> {
@@ -215,12 +224,12 @@ impl ValueKind {
             Self::Capability => map.to_vec(),
             Self::Syscall => [&map[..], &range].concat(),
             Self::Text => [&text[..], &[O::CelExpr]].concat(),
-            Self::Path => text.to_vec(),
-            Self::File => [&text[..], &[O::FileType, O::NotFileType]].concat(),
+            Self::Path => [&text[..], &[O::CelExpr]].concat(),
+            Self::File => [&text[..], &[O::FileType, O::NotFileType, O::CelExpr]].concat(),
             Self::Socket => [&buffer[..], &[O::State, O::NotState]].concat(),
             Self::SocketBuffer => buffer,
             Self::SocketAddress => [&source[..], &family].concat(),
-            Self::UnixAddress => [&text[..], &family].concat(),
+            Self::UnixAddress => [&text[..], &family, &[O::CelExpr]].concat(),
             Self::Opaque => Vec::new(),
         }
     }
@@ -291,9 +300,7 @@ pub(crate) fn parse(
     let privileged = || vec![0..=1023];
     let comparison = match operator {
         O::Equal | O::NotEqual => match kind.kind() {
-            ValueKind::Text | ValueKind::Path | ValueKind::File | ValueKind::UnixAddress => {
-                Comparison::Equal(bytes(kind == TypeName::String))
-            }
+            value if value.is_text() => Comparison::Equal(bytes(kind == TypeName::String)),
             value => integers(value, values, Form::Single, lists)?,
         },
         O::InMap | O::NotInMap => integers(kind.kind(), values, Form::Any, lists)?,

@@ -253,7 +253,13 @@ fn expression(
         return None;
     };
     let kinds: Vec<TypeName> = values.args.iter().map(|arg| arg.kind).collect();
-    let expression = checker.ok(&at.index(0), Expression::parse(text, &kinds))?;
+    let expression = match Expression::parse(text, &kinds) {
+        Ok(expression) => expression,
+        Err(wrong) => {
+            checker.error_within(&at.index(0), wrong.at, &wrong.message);
+            return None;
+        }
+    };
     let test = Test { negated: false, comparison: Comparison::Cel(expression) };
     let (place, subject) = (checker.place(path), Subject::Expression);
     Some(Filter { place, subject, test: FilterTest::Known(test) })

@@ -24,7 +24,7 @@ mod settings;
 pub use action::{Action, Jump, Post, RateLimit, RateLimitScope, SetRegisters};
 pub use argument::{Argument, Source};
 pub(crate) use capability::NAMES as CAPABILITIES;
-pub use cel::{Expression, Operation, Type};
+pub use cel::{Automaton, Expression, Operation, Type};
 pub use checker::{Place, Placed};
 pub use comparison::{Comparison, FileType, Test, ValueKind};
 pub use field_path::FieldStep;

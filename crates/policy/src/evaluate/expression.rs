@@ -1,7 +1,9 @@
-//! CelExpr: conditions over integer arguments.
+//! CelExpr: conditions over arguments.
 //!
-//! Arithmetic wraps in the width of its type. Every argument that is named has to be known, also where
-//! the rest of the expression decides already: `false && arg0 == 1` cannot be told without arg0.
+//! `+` and `-` wrap in the width of their type. Every argument that is named has to be known, also where the
+//! rest of the expression decides already: `false && arg0 == 1` cannot be told without arg0. What has no
+//! value although they are known (a product that does not fit, a quotient by 0) is unknown, and what is made
+//! of it; but one side of `&&` that does not hold decides, as does one of `||` that holds.
 
 use super::text;
 use super::value::Value;
@@ -14,8 +16,27 @@ enum Given {
     Integer(i128),
 }
 
-/// Whether the condition holds; `None` when one of its arguments could not be read.
+/// Whether the condition holds; `None` when one of its arguments could not be read, or it has no value.
 pub(super) fn holds(condition: &Expression, args: &[Value]) -> Option<bool> {
+    known(condition, args)?;
+    truth(condition, args)
+}
+
+/// `None` when an argument that is named is not known.
+fn known(expression: &Expression, args: &[Value]) -> Option<()> {
+    match expression {
+        Expression::Argument(position, _) => {
+            matches!(args.get(*position)?, Value::Integer(_)).then_some(())?;
+        }
+        Expression::Size(position) | Expression::Compare(position, _) => {
+            text::size(args.get(*position)?)?;
+        }
+        _ => {}
+    }
+    expression.operands().into_iter().try_for_each(|operand| known(operand, args))
+}
+
+fn truth(condition: &Expression, args: &[Value]) -> Option<bool> {
     match evaluate(condition, args)? {
         Given::Bool(holds) => Some(holds),
         Given::Integer(_) => None,
@@ -30,20 +51,29 @@ fn evaluate(expression: &Expression, args: &[Value]) -> Option<Given> {
             Value::Integer(value) => Given::Integer(wrap(*value, *width)),
             _ => return None,
         },
+        Expression::Size(position) => Given::Integer(text::size(args.get(*position)?)?),
         Expression::Convert(operand, width) => {
             Given::Integer(wrap(integer(operand, args)?, *width))
         }
         Expression::Choose(condition, chosen, other) => {
-            let (chosen, other) = (evaluate(chosen, args)?, evaluate(other, args)?);
-            if holds(condition, args)? { chosen } else { other }
+            let chosen = if truth(condition, args)? { chosen } else { other };
+            evaluate(chosen, args)?
         }
         Expression::Compare(position, comparison) => {
             Given::Bool(text::compare(comparison, args.get(*position)?)?)
         }
-        Expression::Not(operand) => Given::Bool(!holds(operand, args)?),
+        Expression::Not(operand) => Given::Bool(!truth(operand, args)?),
         Expression::Negate(operand) => {
             let value = integer(operand, args)?;
             Given::Integer(in_type(-value, operand))
+        }
+        Expression::Binary(operation @ (Operation::And | Operation::Or), left, right) => {
+            let decides = *operation == Operation::Or;
+            match (truth(left, args), truth(right, args)) {
+                (Some(one), _) | (_, Some(one)) if one == decides => Given::Bool(decides),
+                (Some(_), Some(_)) => Given::Bool(!decides),
+                _ => return None,
+            }
         }
         Expression::Binary(operation, left, right) => {
             match (evaluate(left, args)?, evaluate(right, args)?) {
@@ -62,8 +92,10 @@ fn integer(expression: &Expression, args: &[Value]) -> Option<i128> {
     }
 }
 
-/// `None` when the operation is none on integers.
+/// `None` when there is no result, or the operation is none on integers.
 fn of_integers(operation: Operation, a: i128, b: i128, operand: &Expression) -> Option<Given> {
+    let Type::Integer(width) = operand.ty() else { return None };
+    let fitting = |value: i128| width.range().contains(&value).then_some(Given::Integer(value));
     Some(match operation {
         Operation::Equal => Given::Bool(a == b),
         Operation::NotEqual => Given::Bool(a != b),
@@ -71,8 +103,15 @@ fn of_integers(operation: Operation, a: i128, b: i128, operand: &Expression) -> 
         Operation::LessOrEqual => Given::Bool(a <= b),
         Operation::Greater => Given::Bool(a > b),
         Operation::GreaterOrEqual => Given::Bool(a >= b),
-        Operation::Add => Given::Integer(in_type(a + b, operand)),
-        Operation::Subtract => Given::Integer(in_type(a - b, operand)),
+        Operation::Add => Given::Integer(wrap(a + b, width)),
+        Operation::Subtract => Given::Integer(wrap(a - b, width)),
+        Operation::Multiply => fitting(a.checked_mul(b)?)?,
+        Operation::Divide => fitting(a.checked_div(b)?)?,
+        Operation::Remainder => {
+            // Where the quotient does not fit there is no remainder either.
+            fitting(a.checked_div(b)?)?;
+            Given::Integer(a % b)
+        }
         Operation::And | Operation::Or | Operation::Xor => return None,
     })
 }
@@ -82,8 +121,6 @@ fn of_conditions(operation: Operation, a: bool, b: bool) -> Option<bool> {
     Some(match operation {
         Operation::Equal => a == b,
         Operation::NotEqual | Operation::Xor => a != b,
-        Operation::And => a && b,
-        Operation::Or => a || b,
         _ => return None,
     })
 }
@@ -142,6 +179,42 @@ mod tests {
             ("arg0 == 2 && arg1 == 1", None),
             ("false && arg1 == 1", None),
             ("!(arg1 == 1)", None),
+            ("true ? arg0 == 1 : arg1 == 1", None),
+        ] {
+            let condition = Expression::parse(text, &kinds).unwrap();
+            assert_eq!(holds(&condition, &args), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_value_is_unknown_unless_the_rest_decides() {
+        let kinds = [TypeName::Int, TypeName::Uint64, TypeName::Int64, TypeName::Int8];
+        let given = [i128::from(i32::MIN), i128::from(u64::MAX), i128::from(i64::MIN), -3];
+        let args = given.map(Value::Integer);
+        for (text, wanted) in [
+            ("arg0 * 1 == -2147483648", Some(true)),
+            ("arg0 * -1 == 0", None),
+            ("arg0 * 2 == 0", None),
+            ("arg0 / -1 == 0", None),
+            ("arg0 % -1 == 0", None),
+            ("arg0 / 2 == -1073741824", Some(true)),
+            ("arg1 * 1u == arg1", Some(true)),
+            ("arg1 * 2u != arg1", None),
+            ("arg2 / (arg2 - arg2) == 1", None),
+            ("arg2 % 7 == -1", Some(true)),
+            ("arg2 % 7 == -8", Some(false)),
+            ("arg3 * arg3 == 9", Some(true)),
+            ("arg3 / 2 == -1 && arg3 % 2 == -1", Some(true)),
+            ("arg0 / 0x7fffffff == -1", Some(true)),
+            ("arg0 * 2 == 0 || arg1 > 1u", Some(true)),
+            ("arg1 > 1u || arg0 * 2 == 0", Some(true)),
+            ("arg0 * 2 == 0 || arg1 == 1u", None),
+            ("arg0 * 2 == 0 && arg1 == 1u", Some(false)),
+            ("!(arg0 * 2 == 0 && arg1 == 1u)", Some(true)),
+            ("arg0 * 2 == 0 && arg1 > 1u", None),
+            ("arg1 > 1u ? arg2 < 0 : arg0 * 2 == 0", Some(true)),
+            ("arg0 * 2 == 0 ? true : true", None),
+            ("xor(arg0 * 2 == 0, true)", None),
         ] {
             let condition = Expression::parse(text, &kinds).unwrap();
             assert_eq!(holds(&condition, &args), wanted, "{text}");

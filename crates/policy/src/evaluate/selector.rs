@@ -193,7 +193,8 @@ impl Comparison {
             | Self::Prefix(_)
             | Self::Postfix(_)
             | Self::Contains(_)
-            | Self::ContainsIgnoringCase(_) => text::compare(self, value),
+            | Self::ContainsIgnoringCase(_)
+            | Self::Matches(_) => text::compare(self, value),
             Self::SourceAddress(_)
             | Self::DestinationAddress(_)
             | Self::SourcePort(_)

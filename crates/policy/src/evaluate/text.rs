@@ -26,6 +26,11 @@ fn bytes(value: &Value) -> Option<Cow<'_, [u8]>> {
     }
 }
 
+/// How many bytes are compared.
+pub(super) fn size(value: &Value) -> Option<i128> {
+    i128::try_from(bytes(value)?.len()).ok()
+}
+
 /// Whether a comparison of texts holds.
 pub(super) fn compare(comparison: &Comparison, value: &Value) -> Option<bool> {
     let text = bytes(value)?;
@@ -42,6 +47,7 @@ pub(super) fn compare(comparison: &Comparison, value: &Value) -> Option<bool> {
         Comparison::ContainsIgnoringCase(values) => {
             any(values, |text, part| contains(text, part, <[u8]>::eq_ignore_ascii_case))
         }
+        Comparison::Matches(automaton) => Some(automaton.is_match(&text)),
         _ => None,
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Scalar {
     pub(crate) text: String,
     /// Written without quotes, so that it may be a number or a boolean.
     pub(crate) plain: bool,
+    /// Where its first character is, when all of it stands in one line as it is.
+    pub(crate) begins: Option<Mark>,
 }
 
 /// One `key: value` of a mapping.
@@ -60,6 +62,18 @@ impl Node {
                 let entry = entries.iter().find(|entry| entry.key == key)?;
                 Some((entry.mark, &entry.value))
             }
+            _ => None,
+        }
+    }
+
+    /// The scalar at the path.
+    pub(crate) fn scalar(&self, path: &Path<'_>) -> Option<&Scalar> {
+        let mut node = self;
+        for next in path.steps() {
+            node = node.get(next)?.1;
+        }
+        match &node.content {
+            Content::Scalar(scalar) => Some(scalar),
             _ => None,
         }
     }

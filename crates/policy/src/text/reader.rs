@@ -30,6 +30,7 @@ pub(crate) fn read(text: &str, report: &mut Report) -> Option<Node> {
     let mut reader = Reader {
         parser: Parser::new_from_str(joined.as_deref().unwrap_or(text)),
         mark: Mark::default(),
+        end: Mark::default(),
         anchors: HashMap::new(),
         nodes: 0,
         bytes: 0,
@@ -44,9 +45,21 @@ pub(crate) fn read(text: &str, report: &mut Report) -> Option<Node> {
     }
 }
 
+/// Where a scalar's first character is, if it stands between these places as it is, in quotes or not.
+fn begins(text: &str, start: Mark, end: Mark) -> Option<Mark> {
+    let width = end.column.checked_sub(start.column).filter(|_| start.line == end.line)?;
+    match width.checked_sub(text.chars().count())? {
+        0 => Some(start),
+        2 => Some(Mark { column: start.column + 1, ..start }),
+        _ => None,
+    }
+}
+
 struct Reader<'t, 'r> {
     parser: Parser<'t, StrInput<'t>>,
+    /// Where the last event begins and ends.
     mark: Mark,
+    end: Mark,
     anchors: HashMap<usize, Node>,
     nodes: usize,
     bytes: usize,
@@ -58,6 +71,7 @@ impl<'t> Reader<'t, '_> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => {
                 self.mark = mark(&span.start);
+                self.end = mark(&span.end);
                 Ok(event)
             }
             Some(Err(error)) => Err(Stop {
@@ -110,7 +124,7 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn node(&mut self, event: Event<'t>, path: &Path<'_>, depth: usize) -> Result<Node, Stop> {
-        let mark = self.mark;
+        let (mark, end) = (self.mark, self.end);
         if depth > DEPTH {
             return Err(self.stop(&format!("nested more than {DEPTH} levels deep")));
         }
@@ -124,7 +138,8 @@ impl<'t> Reader<'t, '_> {
                 let content = if plain && is_null(&text) {
                     Content::Null
                 } else {
-                    Content::Scalar(Scalar { text: text.into_owned(), plain })
+                    let begins = begins(&text, mark, end);
+                    Content::Scalar(Scalar { text: text.into_owned(), plain, begins })
                 };
                 (anchor, content)
             }

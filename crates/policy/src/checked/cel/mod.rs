@@ -1,16 +1,24 @@
 //! The part of CEL that filters over arguments can use: typed expressions.
 //!
-//! - Integers and booleans: `== != < <= > >= + - && || !`, `and(a,b) or(a,b) xor(a,b) not(a)`, `a ? b : c`,
-//!   `a in [b, c]`, `int32(int)`, `uint32(uint)`; both sides of an operator have one type; a literal (`5`,
-//!   or `5u` for unsigned) takes the type of the other side when its value fits.
-//! - Texts: `arg0 == "a"`, `!=`, `arg0 in ["a", "b"]`, `arg0.startsWith("a")`, `endsWith`, `contains`, and
-//!   `matches` of regular expressions that say no more than these do ([`pattern`]). Texts are compared with
-//!   literals only, and are bytes as for all operators on texts.
+//! - Integers and booleans: `== != < <= > >= + - * / % && || !`, `and(a,b) or(a,b) xor(a,b) not(a)`,
+//!   `a ? b : c`, `a in [b, c]`, `int32(int)`, `uint32(uint)`; both sides of an operator have one type; a
+//!   literal (`5`, or `5u` for unsigned) takes the type of the other side when its value fits. Arguments of 8
+//!   and 16 bits are numbers of 32.
+//! - Texts, and what has a path: `arg0 == "a"`, `!=`, `arg0 in ["a", "b"]`, `arg0.startsWith("a")`,
+//!   `endsWith`, `contains`, `matches` with a regular expression ([`Automaton`]), `size(arg0)`. Texts are
+//!   compared with literals only, and are bytes as for all operators on texts.
 //! - `argN` is the argument at position N of `args`.
+//!
+//! `+` and `-` wrap in their type. `*`, `/` and `%` have no value where the result does not fit, or nothing
+//! can be divided; what needs that value is unknown then, but `&&` and `||` may be decided by their other side.
 
+mod automaton;
 mod literal;
 mod parser;
 mod pattern;
+mod typing;
+
+pub use automaton::Automaton;
 
 use super::comparison::Comparison;
 use super::integer::Width;
@@ -27,6 +35,9 @@ pub enum Type {
     Text,
 }
 
+/// The type of sizes and of literals without suffix.
+pub(super) const INT64: Width = Width { bits: 64, signed: true };
+
 /// A typed expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
@@ -36,6 +47,8 @@ pub enum Expression {
     Literal(i128, Width),
     /// The argument at a position of `args`.
     Argument(usize, Width),
+    /// How many bytes the text at a position of `args` has.
+    Size(usize),
     /// The value in another width: cut, or extended by its own sign.
     Convert(Box<Expression>, Width),
     /// Logical negation.
@@ -50,7 +63,7 @@ pub enum Expression {
     Compare(usize, Box<Comparison>),
 }
 
-/// Operation on two operands. Arithmetic wraps; both sides of And and Or are always evaluated.
+/// Operation on two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// `==`
@@ -65,16 +78,30 @@ pub enum Operation {
     Greater,
     /// `>=`
     GreaterOrEqual,
-    /// `+`
+    /// `+`, wrapping
     Add,
-    /// `-`
+    /// `-`, wrapping
     Subtract,
-    /// `&&`
+    /// `*`; unknown where it overflows
+    Multiply,
+    /// `/`, rounded to zero; unknown where it overflows, or the divisor is 0
+    Divide,
+    /// `%`, with the sign of the dividend; unknown where `/` is
+    Remainder,
+    /// `&&`: no where one side says so, else unknown where one side is
     And,
-    /// `||`
+    /// `||`: yes where one side says so, else unknown where one side is
     Or,
     /// `xor(a, b)`
     Xor,
+}
+
+impl Operation {
+    /// Whether it makes a number of two numbers.
+    #[must_use]
+    pub fn is_arithmetic(self) -> bool {
+        matches!(self, Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Remainder)
+    }
 }
 
 impl Expression {
@@ -86,8 +113,9 @@ impl Expression {
             Self::Literal(_, width) | Self::Argument(_, width) | Self::Convert(_, width) => {
                 Type::Integer(*width)
             }
+            Self::Size(_) => Type::Integer(INT64),
             Self::Negate(operand) => operand.ty(),
-            Self::Binary(Operation::Add | Operation::Subtract, left, _) => left.ty(),
+            Self::Binary(operation, left, _) if operation.is_arithmetic() => left.ty(),
             Self::Binary(..) => Type::Bool,
             Self::Choose(_, chosen, _) => chosen.ty(),
         }
@@ -97,32 +125,53 @@ impl Expression {
     #[must_use]
     pub fn operands(&self) -> Vec<&Self> {
         match self {
-            Self::Bool(_) | Self::Literal(..) | Self::Argument(..) | Self::Compare(..) => {
-                Vec::new()
-            }
+            Self::Bool(_)
+            | Self::Literal(..)
+            | Self::Argument(..)
+            | Self::Size(_)
+            | Self::Compare(..) => Vec::new(),
             Self::Convert(operand, _) | Self::Not(operand) | Self::Negate(operand) => vec![operand],
             Self::Binary(_, left, right) => vec![left, right],
             Self::Choose(condition, chosen, other) => vec![condition, chosen, other],
         }
     }
 
+    /// Whether it can be without a value although all arguments are known.
+    #[must_use]
+    pub fn can_fail(&self) -> bool {
+        use Operation as O;
+        let fails = matches!(self, Self::Binary(O::Multiply | O::Divide | O::Remainder, ..));
+        fails || self.operands().into_iter().any(Self::can_fail)
+    }
+
     /// Reads a condition over arguments of these types.
-    pub(crate) fn parse(text: &str, args: &[TypeName]) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, args: &[TypeName]) -> Result<Self, Wrong> {
         parser::parse(text, args)
     }
+}
+
+/// What is wrong with an expression, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// Bytes before the place.
+    pub(crate) at: usize,
+    /// What is wrong there.
+    pub(crate) message: String,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ARGS: [TypeName; 6] = [
+    const ARGS: [TypeName; 8] = [
         TypeName::Int,
         TypeName::Uint32,
         TypeName::Int64,
         TypeName::Uint64,
         TypeName::String,
         TypeName::File,
+        TypeName::Int8,
+        TypeName::Cred,
     ];
 
     #[test]
@@ -140,6 +189,10 @@ mod tests {
             "arg4 in ['a', \"b\"] || 'c' != arg4",
             "arg4.startsWith('/etc/') && arg4.endsWith(r'\\x') && arg4.contains('a\\x41')",
             "true ? false : true ? false : true",
+            "arg0 * 2 + arg0 / 3 % 4 > -arg0 * 5",
+            "1 + 2 * 3 == 7 && arg6 == -1 && arg6 + arg0 == int32(arg2)",
+            "size(arg4) == 3 && arg5.size() > 4",
+            "arg5.startsWith('/etc/') || arg4.matches('^[a-z]+$')",
         ] {
             assert!(Expression::parse(good, &ARGS).is_ok(), "{good}");
         }
@@ -193,14 +246,14 @@ mod tests {
             ("", "the expression ends too early"),
             ("arg0", "the expression is a number: it has to be true or false"),
             ("arg0 == arg1", "int32 and uint32 do not go together: convert one"),
-            ("arg9 == 1", "there is no arg9: args has 6 elements"),
+            ("arg9 == 1", "there is no arg9: args has 8 elements"),
             ("arg4 == 1", "string and int64 do not go together: convert one"),
             (
-                "arg5 == 1",
-                "arg5 is of type file: expressions are over texts and integers of 32 and 64 bits",
+                "arg7 == 1",
+                "arg7 is of type cred: expressions are over integers, texts and what has a path",
             ),
             ("x == 1", "`x` is unknown: arguments are arg0, arg1, … by their position in args"),
-            ("arg0 * 2 == 1", "this is not understood in an expression: `* 2 == 1`"),
+            ("arg0 ** 2 == 1", "this is not understood in an expression: `* 2 == 1`"),
             ("arg0 == 1 ? true", "the expression ends too early"),
             ("arg0 == 1 ? 1 : true", "int64 and bool do not go together: convert one"),
             ("arg0 ? true : false", "what decides between two has to be a condition, not int32"),
@@ -214,9 +267,13 @@ mod tests {
             ("arg4 == 'a", "the text that begins here has no end: `'a`"),
             ("arg4 == '\\q'", "`\\q` is no escape in a text"),
             (
-                "arg4.size() == 1",
-                "`size` is no function of texts: they have startsWith, endsWith, contains and matches",
+                "arg4.trim() == 1",
+                "`trim` is no function of texts: they have startsWith, endsWith, contains, matches and size",
             ),
+            ("size(arg0) == 1", "size is for texts, not int32"),
+            ("arg4.size('a') == 1", "size takes nothing but the text"),
+            ("arg0 % 0 == 1", "nothing can be divided by 0"),
+            ("arg0 * arg1 == 1", "int32 and uint32 do not go together: convert one"),
             ("arg4.startsWith(arg4)", "startsWith takes a text in quotes"),
             ("arg4.contains('')", "every text contains an empty one: remove this"),
             ("arg0.startsWith('a')", "startsWith is for texts, not int32"),
@@ -224,18 +281,38 @@ mod tests {
             ("arg0 in []", "nothing is in an empty list: remove this"),
             ("arg4 in ['a', 1]", "string and int64 do not go together: convert one"),
             (
-                "arg4.matches('a+')",
-                "`+` in a regular expression cannot be compiled: of these, ^ at the start, $ at the end, | and groups can",
+                "arg4.matches('a*')",
+                "a regular expression that every text matches does nothing: remove it",
             ),
             ("true < false", "this operation does not apply to bool"),
             ("arg0 && true", "int32 and bool do not go together: convert one"),
             ("int32(arg1) == 1", "int32 is converted from int64, not from uint32"),
         ] {
-            assert_eq!(Expression::parse(text, &ARGS).unwrap_err(), wanted, "{text}");
+            assert_eq!(Expression::parse(text, &ARGS).unwrap_err().message, wanted, "{text}");
         }
         let deep = "(".repeat(100_000);
-        assert!(Expression::parse(&deep, &ARGS).unwrap_err().contains("nested"));
+        assert!(Expression::parse(&deep, &ARGS).unwrap_err().message.contains("nested"));
         let deep = "!".repeat(100_000);
-        assert!(Expression::parse(&deep, &ARGS).unwrap_err().contains("nested"));
+        assert!(Expression::parse(&deep, &ARGS).unwrap_err().message.contains("nested"));
+    }
+
+    #[test]
+    fn says_where_it_is_wrong() {
+        for (text, at) in [
+            ("arg0 == arg1", 5),
+            ("arg0 == 1 &&  arg9 == 1", 14),
+            ("arg0 == 1 && arg4.trim()", 18),
+            ("arg0 == 'a", 8),
+            ("(arg0 == 1 && arg1) == true", 11),
+            ("arg4.matches('a*') || true", 5),
+            ("arg0 == 99999999999999999999", 8),
+            ("arg0 == 1 )", 10),
+            ("arg0", 0),
+            ("arg0 == ", 8),
+            ("true ? 1 : false", 5),
+            ("size(arg0) == 1", 0),
+        ] {
+            assert_eq!(Expression::parse(text, &ARGS).unwrap_err().at, at, "{text}");
+        }
     }
 }

@@ -1,142 +1,178 @@
-//! Regular expressions that say no more than the comparisons of texts do: characters, `\\` before one that
-//! means something, groups of alternatives, `^` at the start and `$` at the end. They are taken apart into
-//! the texts that they stand for; others are refused, for no program in the kernel could keep to them.
+//! What a regular expression asks of a text. Those that stand for a few texts are compared as texts are;
+//! others become an [`Automaton`]. The syntax is what RE2, which CEL has, and the parser of the crate `regex`
+//! read alike; the rest is refused.
 
+use super::automaton::Automaton;
 use crate::checked::comparison::Comparison;
+use regex_syntax::ast::{self, Ast};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// Texts that one expression may stand for.
 const TEXTS_MAX: usize = 1000;
-/// Groups in groups.
-const DEPTH_MAX: usize = 16;
+/// Texts that are looked for at every place of a text; more are an automaton.
+const SEARCHED_MAX: usize = 8;
 
 /// What an expression asks of a text.
 pub(super) fn comparison(pattern: &[u8]) -> Result<Comparison, String> {
-    let starts = pattern.first() == Some(&b'^');
-    let ends = pattern.last() == Some(&b'$') && !escaped(&pattern[..pattern.len() - 1]);
-    let inner = &pattern[usize::from(starts)..pattern.len() - usize::from(ends)];
-    let mut reader = Reader { rest: inner, depth: 0 };
-    let texts = reader.alternatives()?;
-    if !reader.rest.is_empty() {
-        return Err("a regular expression closes a group that is not open".to_owned());
-    }
-    // `^a|b$` is `(^a)|(b$)`.
-    if (starts || ends) && reader.top_level_alternatives(inner) {
-        return Err(
-            "write alternatives between ^ and $ in parentheses: ^ and $ are about one each \
-                    otherwise"
-                .to_owned(),
-        );
-    }
-    if !(starts && ends) && texts.iter().any(Vec::is_empty) {
-        return Err(
-            "a regular expression that an empty text matches matches all: remove it".to_owned()
-        );
-    }
-    Ok(match (starts, ends) {
-        (true, true) => Comparison::Equal(texts),
-        (true, false) => Comparison::Prefix(texts),
-        (false, true) => Comparison::Postfix(texts),
-        (false, false) => Comparison::Contains(texts),
-    })
+    let pattern =
+        std::str::from_utf8(pattern).map_err(|_| "a regular expression is UTF-8".to_owned())?;
+    let parsed = ast::parse::Parser::new().parse(pattern).map_err(|error| {
+        format!(
+            "this is no regular expression: {} at `{}`",
+            error.kind(),
+            rest(pattern, error.span())
+        )
+    })?;
+    ast::visit(&parsed, Shared { pattern })?;
+    let automaton = Automaton::new(pattern)?;
+    let mut translator =
+        regex_syntax::hir::translate::TranslatorBuilder::new().unicode(false).utf8(false).build();
+    let plain = translator.translate(pattern, &parsed).ok().and_then(|hir| plain(&hir));
+    Ok(plain.unwrap_or(Comparison::Matches(automaton)))
 }
 
-/// Whether what stands behind this is escaped.
-fn escaped(before: &[u8]) -> bool {
-    before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+/// The beginning of what stands at a place.
+fn rest<'p>(pattern: &'p str, span: &ast::Span) -> &'p str {
+    let rest = &pattern[span.start.offset..];
+    rest.char_indices().nth(20).map_or(rest, |(end, _)| &rest[..end])
 }
 
-struct Reader<'p> {
-    rest: &'p [u8],
-    depth: usize,
+/// Refuses what RE2 reads otherwise, or not at all.
+struct Shared<'p> {
+    pattern: &'p str,
 }
 
-impl Reader<'_> {
-    /// Texts up to the end or a closing parenthesis.
-    fn alternatives(&mut self) -> Result<Vec<Vec<u8>>, String> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(format!("groups are nested more than {DEPTH_MAX} levels deep"));
-        }
-        let mut all = self.sequence()?;
-        while let Some(rest) = self.rest.strip_prefix(b"|") {
-            self.rest = rest;
-            all.extend(self.sequence()?);
-            bounded(all.len())?;
-        }
-        self.depth -= 1;
-        Ok(all)
+impl Shared<'_> {
+    fn refuse(&self, span: &ast::Span, what: &str) -> Result<(), String> {
+        let rest = rest(self.pattern, span);
+        Err(format!("{what} is not what CEL means by it: write `{rest}` in another way"))
     }
 
-    fn sequence(&mut self) -> Result<Vec<Vec<u8>>, String> {
-        let mut texts = vec![Vec::new()];
-        while let Some((first, rest)) = self.rest.split_first() {
-            let next = match first {
-                b'|' | b')' => break,
-                b'(' => {
-                    self.rest = rest.strip_prefix(b"?:").unwrap_or(rest);
-                    let group = self.alternatives()?;
-                    self.rest = self
-                        .rest
-                        .strip_prefix(b")")
-                        .ok_or("a regular expression has a group that is not closed")?;
-                    group
-                }
-                b'\\' => {
-                    let (meant, rest) =
-                        rest.split_first().ok_or("a regular expression ends with a backslash")?;
-                    if meant.is_ascii_alphanumeric() {
-                        return Err(refused(&format!("\\{}", char::from(*meant))));
-                    }
-                    self.rest = rest;
-                    vec![vec![*meant]]
-                }
-                b'.' | b'*' | b'+' | b'?' | b'[' | b']' | b'{' | b'}' | b'^' | b'$' => {
-                    return Err(refused(&char::from(*first).to_string()));
-                }
-                byte => {
-                    self.rest = rest;
-                    vec![vec![*byte]]
-                }
-            };
-            bounded(texts.len() * next.len())?;
-            let with = |text: &Vec<u8>| {
-                let text = text.clone();
-                next.iter().map(move |next| [&text[..], next].concat()).collect::<Vec<_>>()
-            };
-            texts = texts.iter().flat_map(with).collect();
-        }
-        Ok(texts)
-    }
-
-    /// Whether there are alternatives outside of groups.
-    fn top_level_alternatives(&self, pattern: &[u8]) -> bool {
-        let (mut depth, mut at) = (0_usize, 0);
-        while let Some(byte) = pattern.get(at) {
-            match byte {
-                b'\\' => at += 1,
-                b'(' => depth += 1,
-                b')' => depth = depth.saturating_sub(1),
-                b'|' if depth == 0 => return true,
-                _ => {}
+    fn flags(&self, flags: &ast::Flags) -> Result<(), String> {
+        use ast::Flag as F;
+        for item in &flags.items {
+            let ast::FlagsItemKind::Flag(flag) = &item.kind else { continue };
+            if matches!(flag, F::Unicode | F::CRLF | F::IgnoreWhitespace) {
+                return self.refuse(&item.span, "this flag");
             }
-            at += 1;
         }
-        false
+        Ok(())
     }
 }
 
-fn bounded(texts: usize) -> Result<(), String> {
-    match texts {
-        0..=TEXTS_MAX => Ok(()),
-        _ => Err(format!("a regular expression stands for more than {TEXTS_MAX} texts")),
+impl ast::Visitor for Shared<'_> {
+    type Output = ();
+    type Err = String;
+
+    fn finish(self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn visit_pre(&mut self, ast: &Ast) -> Result<(), String> {
+        use ast::AssertionKind as A;
+        match ast {
+            Ast::Flags(set) => self.flags(&set.flags),
+            Ast::Group(group) => match &group.kind {
+                ast::GroupKind::NonCapturing(flags) => self.flags(flags),
+                _ => Ok(()),
+            },
+            Ast::Assertion(assertion) => match assertion.kind {
+                A::StartLine
+                | A::EndLine
+                | A::StartText
+                | A::EndText
+                | A::WordBoundary
+                | A::NotWordBoundary => Ok(()),
+                _ => self.refuse(&assertion.span, "this boundary"),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn visit_class_set_item_pre(&mut self, item: &ast::ClassSetItem) -> Result<(), String> {
+        match item {
+            ast::ClassSetItem::Bracketed(class) => self.refuse(&class.span, "a class in a class"),
+            _ => Ok(()),
+        }
+    }
+
+    fn visit_class_set_binary_op_pre(
+        &mut self,
+        operation: &ast::ClassSetBinaryOp,
+    ) -> Result<(), String> {
+        self.refuse(&operation.span, "an operation on classes")
     }
 }
 
-fn refused(what: &str) -> String {
-    format!(
-        "`{what}` in a regular expression cannot be compiled: of these, ^ at the start, $ at the end, | and \
-         groups can"
-    )
+/// The comparison that an expression comes down to, if it stands for texts.
+fn plain(hir: &Hir) -> Option<Comparison> {
+    let parts = match hir.kind() {
+        HirKind::Concat(parts) => parts.as_slice(),
+        _ => std::slice::from_ref(hir),
+    };
+    let is =
+        |part: Option<&Hir>, look| part.is_some_and(|part| *part.kind() == HirKind::Look(look));
+    let starts = is(parts.first(), Look::Start);
+    let parts = &parts[usize::from(starts)..];
+    let ends = is(parts.last(), Look::End);
+    let parts = &parts[..parts.len() - usize::from(ends)];
+    let texts = sequence(parts)?;
+    match (starts, ends) {
+        (true, true) => Some(Comparison::Equal(texts)),
+        // Others are about no part of a text, and refused.
+        _ if texts.iter().any(Vec::is_empty) => None,
+        (true, false) => Some(Comparison::Prefix(texts)),
+        (false, true) => Some(Comparison::Postfix(texts)),
+        (false, false) if texts.len() <= SEARCHED_MAX => Some(Comparison::Contains(texts)),
+        (false, false) => None,
+    }
+}
+
+/// The texts that parts of an expression stand for, one behind the other.
+fn sequence<'h>(parts: impl IntoIterator<Item = &'h Hir>) -> Option<Vec<Vec<u8>>> {
+    let mut texts = vec![Vec::new()];
+    for part in parts {
+        let next = self::texts(part)?;
+        if texts.len() * next.len() > TEXTS_MAX {
+            return None;
+        }
+        let with = |text: &Vec<u8>| {
+            let text = text.clone();
+            next.iter().map(move |next| [&text[..], next].concat()).collect::<Vec<_>>()
+        };
+        texts = texts.iter().flat_map(with).collect();
+    }
+    Some(texts)
+}
+
+/// The texts that an expression stands for; `None`: too many, or more than texts.
+fn texts(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+    let all = match hir.kind() {
+        HirKind::Empty => vec![Vec::new()],
+        HirKind::Literal(literal) => vec![literal.0.to_vec()],
+        HirKind::Class(Class::Bytes(class)) => {
+            let bytes = class.iter().flat_map(|range| range.start()..=range.end());
+            bytes.map(|byte| vec![byte]).collect()
+        }
+        HirKind::Capture(group) => texts(&group.sub)?,
+        HirKind::Concat(parts) => sequence(parts)?,
+        HirKind::Alternation(parts) => {
+            let all: Option<Vec<_>> = parts.iter().map(texts).collect();
+            all?.concat()
+        }
+        HirKind::Repetition(repetition) => {
+            let mut all = Vec::new();
+            for count in repetition.min..=repetition.max.filter(|most| *most <= 16)? {
+                all.extend(sequence((0..count).map(|_| &*repetition.sub))?);
+                if all.len() > TEXTS_MAX {
+                    return None;
+                }
+            }
+            all
+        }
+        HirKind::Look(_) | HirKind::Class(_) => return None,
+    };
+    (all.len() <= TEXTS_MAX).then_some(all)
 }
 
 #[cfg(test)]
@@ -152,25 +188,39 @@ mod tests {
             ("abc$", Comparison::Postfix(texts(&["abc"]))),
             ("^abc$", Comparison::Equal(texts(&["abc"]))),
             ("^$", Comparison::Equal(texts(&[""]))),
-            ("a|b", Comparison::Contains(texts(&["a", "b"]))),
-            ("^(a|b)c(?:d|)$", Comparison::Equal(texts(&["acd", "ac", "bcd", "bc"]))),
+            ("ab|cd", Comparison::Contains(texts(&["ab", "cd"]))),
+            ("^(ab|b)c(?:d|)$", Comparison::Equal(texts(&["abcd", "abc", "bcd", "bc"]))),
+            ("^[ab]c?$", Comparison::Equal(texts(&["a", "ac", "b", "bc"]))),
+            ("(?i)^a1$", Comparison::Equal(texts(&["A1", "a1"]))),
             (r"^a\.b\$", Comparison::Prefix(texts(&["a.b$"]))),
             (r"a\\$", Comparison::Postfix(texts(&[r"a\"]))),
-            ("^((a|b)|c)$", Comparison::Equal(texts(&["a", "b", "c"]))),
+            ("^\u{e9}", Comparison::Prefix(texts(&["\u{e9}"]))),
         ] {
             assert_eq!(comparison(pattern.as_bytes()), Ok(expected), "{pattern}");
+        }
+        for pattern in ["a.c", "ab*", "a+", r"\d", "^ab|cd", "^a|b$", "[a-z]x", r"\bab", "a{2,}"] {
+            let given = comparison(pattern.as_bytes()).unwrap();
+            assert!(matches!(&given, Comparison::Matches(_)), "{pattern}: {given:?}");
         }
     }
 
     #[test]
-    fn what_they_do_not_stand_for_is_refused() {
-        let deep = "(".repeat(100_000);
-        let many = "(a|b)".repeat(100);
-        for pattern in [
-            "a.c", "a*", "a+", "a?", "[ab]", "a{2}", r"\d", "a^b", "a$b", "^a|b", "a|b$", "(a",
-            "a)", "a|", "^", "$", "\\", &deep, &many,
+    fn what_is_read_otherwise_is_refused() {
+        let deep = ["(".repeat(10_000), ")".repeat(10_000)].concat();
+        for (pattern, wanted) in [
+            ("a)", "unopened group at `)`"),
+            ("a|", "every text matches"),
+            ("a{2,1}", "invalid repetition count range"),
+            ("[a&&b]", "an operation on classes"),
+            ("[a[b]]", "a class in a class"),
+            (r"\<a", "this boundary"),
+            ("(?x)a b", "this flag"),
+            (r"(a)\1", "backreferences are not supported"),
+            ("(?=a)", "look-around"),
+            (&deep, "nested parentheses"),
         ] {
-            assert!(comparison(pattern.as_bytes()).is_err(), "{pattern}");
+            let error = comparison(pattern.as_bytes()).unwrap_err();
+            assert!(error.contains(wanted), "{wanted}: {error}");
         }
     }
 }

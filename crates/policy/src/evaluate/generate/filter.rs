@@ -31,14 +31,13 @@ pub(super) fn draw(random: &mut Random, args: &[TypeName], position: usize) -> F
     }
     let numbers: Vec<(usize, Width)> = (0..args.len())
         .filter_map(|at| match args[at].kind() {
-            ValueKind::Integer(width) if width.bits >= 32 => Some((at, width)),
+            ValueKind::Integer(width) => Some((at, width)),
             _ => None,
         })
         .collect();
-    let texts: Vec<usize> =
-        (0..args.len()).filter(|at| args[*at].kind() == ValueKind::Text).collect();
+    let texts: Vec<usize> = (0..args.len()).filter(|at| args[*at].kind().is_text()).collect();
     if several
-        && matches!(kind.kind(), ValueKind::Integer(_) | ValueKind::Text)
+        && (matches!(kind.kind(), ValueKind::Integer(_)) || kind.kind().is_text())
         && !(numbers.is_empty() && texts.is_empty())
         && random.once_in(6)
     {
@@ -198,19 +197,51 @@ struct Named<'a> {
 /// A question about a text.
 fn compared(random: &mut Random, position: usize) -> String {
     let (a, b) = (text(random), text(random));
-    match random.below(7) {
+    match random.below(9) {
         0 => format!("arg{position} == '{a}'"),
         1 => format!("'{a}' != arg{position}"),
         2 => format!("arg{position} in ['{a}', \"{b}\"]"),
         3 => format!("arg{position}.startsWith('{a}')"),
         4 => format!("arg{position}.endsWith('{a}')"),
         5 => format!("arg{position}.contains('{a}')"),
-        _ => {
-            let (a, b) = (a.replace('.', r"\\."), b.replace('.', r"\\."));
-            format!("arg{position}.matches('^({a}|{b})')")
+        6 => {
+            let sign = random.pick_or(&SIGNS, "==");
+            format!("size(arg{position}) {sign} {}", a.len())
         }
+        _ => matched(random, position),
     }
 }
+
+/// A regular expression that one text at least matches, and one does not.
+fn matched(random: &mut Random, position: usize) -> String {
+    let part = pattern(random, 3);
+    match random.below(5) {
+        0 => format!("arg{position}.matches(r'^{part}')"),
+        3 => format!("arg{position}.matches(r'\\b{part}')"),
+        1 => format!("arg{position}.matches(r'{part}a$')"),
+        2 => format!("arg{position}.matches(r'^a({part})$')"),
+        _ => format!("arg{position}.matches(r'b{part}|^({part})*[^/]$')"),
+    }
+}
+
+/// A regular expression that does not match the empty text.
+fn pattern(random: &mut Random, depth: usize) -> String {
+    if depth == 0 || random.once_in(3) {
+        let atoms = ["a", "b", "A", "/", r"\.", ".", "[ab]", "[^a/]", r"\w", r"\W", "(?i:a)"];
+        return random.pick_or(&atoms, "a").to_owned();
+    }
+    let one = pattern(random, depth - 1);
+    match random.below(7) {
+        0 => format!("({one})+"),
+        1 => format!("(?:{one}){{1,3}}"),
+        2 => format!("({one})*{}", pattern(random, depth - 1)),
+        3 => format!("({one})?{}", pattern(random, depth - 1)),
+        4 => format!("({one}|{})", pattern(random, depth - 1)),
+        _ => one + &pattern(random, depth - 1),
+    }
+}
+
+const SIGNS: [&str; 6] = ["==", "!=", "<", "<=", ">", ">="];
 
 /// A condition over some of the arguments.
 fn condition(random: &mut Random, args: Named<'_>, depth: usize) -> String {
@@ -232,13 +263,21 @@ fn condition(random: &mut Random, args: Named<'_>, depth: usize) -> String {
         return compared(random, position);
     }
     let Some(&(position, width)) = random.pick(args.numbers) else { return "true".to_owned() };
-    let sign = random.pick_or(&["==", "!=", "<", "<=", ">", ">="], "==");
+    numeric(random, args, position, width)
+}
+
+/// A condition over the number at a position.
+fn numeric(random: &mut Random, args: Named<'_>, position: usize, width: Width) -> String {
+    let sign = random.pick_or(&SIGNS, "==");
+    // Numbers of 8 and 16 bits are ones of 32.
+    let wide = Width { bits: width.bits.max(32), ..width };
     let literal = |random: &mut Random| {
         let suffix = if width.signed { "" } else { "u" };
-        format!("{}{suffix}", integer(random, width))
+        let of = if random.once_in(2) { wide } else { width };
+        format!("{}{suffix}", integer(random, of))
     };
     let constant = literal(random);
-    match random.below(6) {
+    match random.below(9) {
         4 => format!("arg{position} in [{constant}, {}]", literal(random)),
         5 => {
             let other = literal(random);
@@ -246,6 +285,24 @@ fn condition(random: &mut Random, args: Named<'_>, depth: usize) -> String {
         }
         0 => format!("arg{position} + {} {sign} {constant}", literal(random)),
         1 => format!("arg{position} - {} {sign} {constant}", literal(random)),
+        6 | 7 => {
+            let operation = random.pick_or(&["*", "/", "%"], "*");
+            // By another argument of the same type, which may be 0, or by a small number.
+            let alike = |other: &&(usize, Width)| {
+                other.1.signed == width.signed && other.1.bits.max(32) == wide.bits
+            };
+            let others: Vec<&(usize, Width)> = args.numbers.iter().filter(alike).collect();
+            let right = match random.pick(&others) {
+                Some((other, _)) if random.once_in(2) => format!("arg{other}"),
+                _ => {
+                    let suffix = if width.signed { "" } else { "u" };
+                    let small = random.pick_or(&[1, 2, 3, 7, 64, 1000], 1);
+                    let minus = if width.signed && random.once_in(3) { "-" } else { "" };
+                    format!("{minus}{small}{suffix}")
+                }
+            };
+            format!("arg{position} {operation} {right} {sign} {constant}")
+        }
         _ => format!("arg{position} {sign} {constant}"),
     }
 }

@@ -147,7 +147,7 @@ impl Asked {
             C::Protocol(values) => self.protocols.extend(values),
             C::Family(values) => self.families.extend(values),
             C::State(values) => self.states.extend(values),
-            C::FileType(_) | C::CapabilitiesGained { .. } | C::Cel(_) => {}
+            C::Matches(_) | C::FileType(_) | C::CapabilitiesGained { .. } | C::Cel(_) => {}
         }
     }
 }

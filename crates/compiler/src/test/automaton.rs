@@ -1,0 +1,113 @@
+//! Whether a regular expression matches a part of a text: the automaton's table is a map, and a `bpf_loop`
+//! callback goes from state to state, one byte at a time, until it is decided.
+//!
+//! States are places in the table, where their rows begin. The one that it is in is kept in the scratch area:
+//! of what is on the caller's stack, the verifier of before Linux 6.7 thinks that it stays as it was before
+//! the first step.
+
+use crate::Error;
+use crate::emit::record::Bytes;
+use crate::emit::scratch::{PLACE_MASK, STATE};
+use crate::emit::table::{TableKind, TableSpec};
+use crate::emit::{Emitter, Targets};
+use crate::helper;
+use ebpf::{Cond, Function, FunctionBuilder, MapRef, Size, Value};
+use policy::checked::Automaton;
+
+/// What the callback finds on the stack.
+mod at {
+    /// The text (pointer).
+    pub(super) const START: i16 = 0;
+    /// The scratch area (pointer).
+    pub(super) const AREA: i16 = 8;
+    /// Size.
+    pub(super) const SIZE: u32 = 16;
+}
+
+/// In the map: the column of each byte, then the rows, whose entries are places of rows (u16).
+const ROWS: u32 = 256;
+
+/// A table in a map.
+#[derive(Clone, Copy)]
+struct Table {
+    map: MapRef,
+    /// Bounds places.
+    mask: i32,
+    /// Entries in a row.
+    columns: i32,
+}
+
+/// Goes to `yes` when a part of the text matches, else to `no`.
+pub(crate) fn matches(
+    e: &mut Emitter<'_>,
+    text: Bytes,
+    automaton: &Automaton,
+    to: Targets,
+) -> Result<(), Error> {
+    let columns = automaton.columns();
+    let entries = automaton.next().len().next_power_of_two();
+    let place = |state: &u16| (usize::from(*state) * columns) as u16;
+    let mut bytes = automaton.classes().to_vec();
+    bytes.extend(automaton.next().iter().flat_map(|state| place(state).to_ne_bytes()));
+    bytes.resize(ROWS as usize + 2 * entries, 0);
+    let map = e.table(TableSpec {
+        kind: TableKind::Array,
+        key_size: 4,
+        value_size: bytes.len() as u32,
+        entries: vec![(0_u32.to_ne_bytes().to_vec(), bytes)],
+    });
+    let table = Table { map, mask: entries as i32 - 1, columns: columns as i32 };
+    let step = e.function("tg_match", step(table)?);
+    let area = e.scratch();
+    let b = &mut e.b;
+    b.store(Size::U64, area, STATE as i16, 2 * table.columns);
+    let given = b.temporary(at::SIZE, 8);
+    b.slot_store(Size::U64, given, at::START, text.start);
+    b.slot_store(Size::U64, given, at::AREA, area);
+    let step = b.func_addr(step);
+    let given = b.slot_addr(given, 0);
+    let flags = b.iconst(0);
+    b.call(helper::LOOP, &[text.length, step, given, flags]);
+    let state = b.load(Size::U64, area, STATE as i16);
+    // Of the two states that decide nothing leads out, so that the end may be asked in any case.
+    let last = b.iconst(i64::from(table.columns) - 1);
+    let state = table.follow(b, state, last);
+    e.b.brif(Cond::Eq, state, table.columns, to.yes, to.no);
+    Ok(())
+}
+
+impl Table {
+    /// The state that a column leads to.
+    fn follow(self, b: &mut FunctionBuilder, state: Value, column: Value) -> Value {
+        let at = b.add(state, column);
+        let at = b.and(at, self.mask);
+        let at = b.shl(at, 1);
+        let rows = b.map_value(self.map, ROWS);
+        let entry = b.add(rows, at);
+        b.load(Size::U16, entry, 0)
+    }
+}
+
+/// The callback: goes on by one byte. Gives 1, to stop, when it is decided.
+fn step(table: Table) -> Result<Function, Error> {
+    let mut b = FunctionBuilder::new("tg_match", 2);
+    let (index, given) = (b.param(0), b.param(1));
+    let start = b.load(Size::U64, given, at::START);
+    let area = b.load(Size::U64, given, at::AREA);
+    let place = b.and(index, PLACE_MASK);
+    let here = b.add(start, place);
+    let byte = b.load(Size::U8, here, 0);
+    let columns = b.map_value(table.map, 0);
+    let column = b.add(columns, byte);
+    let column = b.load(Size::U8, column, 0);
+    let state = b.load(Size::U64, area, STATE as i16);
+    let state = table.follow(&mut b, state, column);
+    b.store(Size::U64, area, STATE as i16, state);
+    let (go_on, decided) = (b.create_block(), b.create_block());
+    b.brif(Cond::Ugt, state, table.columns, go_on, decided);
+    b.switch_to(go_on);
+    b.ret(0);
+    b.switch_to(decided);
+    b.ret(1);
+    Ok(b.finish()?)
+}
