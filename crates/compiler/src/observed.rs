@@ -42,6 +42,17 @@ pub struct Stacks {
     pub kernel: Vec<u64>,
     /// In the program, as far as its functions keep frame pointers.
     pub user: Vec<u64>,
+    /// The same, by files: one for each of `user`, or none at all.
+    pub files: Vec<Option<FilePlace>>,
+}
+
+/// A place in the code of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FilePlace {
+    /// Which file, by its build id; zeros follow one that is shorter.
+    pub build_id: [u8; 20],
+    /// Where in it, in bytes.
+    pub offset: u64,
 }
 
 impl Stacks {

@@ -8,8 +8,8 @@
 
 mod harness;
 
-use compiler::observed::{Observation, Stacks};
-use elf::synthetic::{Symbol, Synthetic, TEXT};
+use compiler::observed::{FilePlace, Observation, Stacks};
+use elf::synthetic::{Symbol, Synthetic, TEXT, TEXT_OFFSET};
 use harness::{Harness, Place, policy};
 use kernel::features::Feature;
 use kernel::kallsyms::Kallsyms;
@@ -41,6 +41,7 @@ fn program(place: &Place, mask: u8) -> PathBuf {
     put(INNER, &[&enter[..], &umask, &leave].concat());
     let mut made = Synthetic::new();
     made.text(&code);
+    made.build_id(&BUILD_ID);
     for (name, at, size) in [("_start", 0, 14), ("outer", OUTER, 11), ("inner", INNER, 18)] {
         made.symbol(Symbol::function(name, TEXT + at, size));
     }
@@ -50,6 +51,8 @@ fn program(place: &Place, mask: u8) -> PathBuf {
     }
     path
 }
+
+const BUILD_ID: [u8; 20] = *b"of the program calls";
 
 const BOTH: &str = "[{action: Post, kernelStackTrace: true, userStackTrace: true}]";
 const RETURN: &str = "return: true\nreturnArg: {index: 0, type: int}";
@@ -75,9 +78,15 @@ fn one(mut seen: Vec<Observation>) -> Observation {
     seen.remove(0)
 }
 
-/// The addresses of the program's stack, at an instruction of `inner`.
-fn calls(inner: u64) -> Vec<u64> {
-    [inner, CALLS[1], CALLS[2]].iter().map(|at| TEXT + at).collect()
+/// The program's stack, at an instruction of `inner`.
+fn calls(kernel: &[u64], inner: u64) -> Stacks {
+    let places = [inner, CALLS[1], CALLS[2]];
+    let file = |at: &u64| Some(FilePlace { build_id: BUILD_ID, offset: TEXT_OFFSET + at });
+    Stacks {
+        kernel: kernel.to_vec(),
+        user: places.iter().map(|at| TEXT + at).collect(),
+        files: places.iter().map(file).collect(),
+    }
 }
 
 /// Whether the kernel's stack leads through a function.
@@ -101,7 +110,7 @@ fn both_stacks_of_a_system_call() {
         harness.load(&on_umask(0o31, BOTH, more));
         let Observation { stacks, .. } = one(run(&mut harness, &path));
         assert!(leads_through(&symbols, &stacks, ENTRY), "{more}: {stacks:x?}");
-        assert_eq!(stacks.user, calls(CALLS[0]), "{more}: {stacks:x?}");
+        assert_eq!(stacks, calls(&stacks.kernel, CALLS[0]), "{more}");
         assert!(run(&mut harness, &program(&place, 0o32)).is_empty());
         harness.remove("stacks");
     }
@@ -185,7 +194,7 @@ fn stacks_do_not_make_events_differ() {
         let status = Command::new("/bin/sh").args(["-c", "umask 041"]).status();
         assert!(status.unwrap().success());
     });
-    assert_eq!(one(seen).stacks.user, calls(CALLS[0]));
+    assert_eq!(one(seen).stacks, calls(&[], CALLS[0]));
 }
 
 /// Typed, and by perf's record where that can be had.
@@ -213,7 +222,7 @@ fn stacks_at_tracepoints() {
         harness.load(&policy("stacks", "tracepoints", &hook));
         let Observation { stacks, .. } = one(run(&mut harness, &path));
         assert!(leads_through(&symbols, &stacks, ENTRY), "{stacks:x?}");
-        assert_eq!(stacks.user, calls(CALLS[0]), "{stacks:x?}");
+        assert_eq!(stacks, calls(&stacks.kernel, CALLS[0]));
         harness.remove("stacks");
     }
 }
@@ -230,7 +239,7 @@ fn stacks_at_instructions_of_a_program() {
     );
     harness.load(&policy("stacks", "uprobes", &hook));
     let Observation { stacks, .. } = one(run(&mut harness, &path));
-    assert_eq!(stacks, Stacks { kernel: Vec::new(), user: calls(INNER + 4) });
+    assert_eq!(stacks, calls(&[], INNER + 4));
 }
 
 #[test]

@@ -54,6 +54,9 @@ struct Segment {
 /// The file as its tables are read.
 pub(crate) type Elf<'a> = object::File<'a, Bytes<'a>>;
 
+/// Bytes of a block of names.
+const BLOCK: u64 = 256 << 10;
+
 /// Bytes of a file, of which not too many are read at once: what a file says is where its tables are may be
 /// made up, and memory is taken for them before they are read.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +79,17 @@ impl<'a> ReadRef<'a> for Bytes<'a> {
         self.cache.read_bytes_at(offset, size)
     }
 
+    /// Names are read by the block that they stand in, not each for itself.
     fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
-        self.cache.read_bytes_at_until(range, delimiter)
+        let Range { start, end } = range;
+        let block = start - start % BLOCK;
+        let bytes = self.cache.read_bytes_at(block, BLOCK.min(end.saturating_sub(block)))?;
+        let bytes = bytes.get((start - block) as usize..).unwrap_or_default();
+        match bytes.iter().position(|byte| *byte == delimiter) {
+            Some(length) => Ok(&bytes[..length]),
+            // It goes on in the next one.
+            None => self.cache.read_bytes_at_until(start..end, delimiter),
+        }
     }
 }
 

@@ -4,12 +4,13 @@
 //! huge, broken on purpose, or change while it is read. It is read, never mapped: a mapping of a file that
 //! is cut meanwhile ends the process that looks at it (SIGBUS). How much is read is bounded.
 
+use object::Object as _;
 use object::read::ReadCache;
 
 use crate::contents::{Bytes, Contents, parse};
 use crate::{Error, FunctionKind, ProgramFile, function};
 
-/// Bytes of one file that are read at most; names are read by 256 bytes each.
+/// Bytes of one file that are read at most.
 const READ_MAX: u64 = 256 << 20;
 /// Bytes of a table at most; that of a large browser has 20 MB.
 const TABLE_MAX: u64 = 64 << 20;
@@ -17,6 +18,8 @@ const TABLE_MAX: u64 = 64 << 20;
 /// Functions of a file by where their code is.
 #[derive(Debug, Clone, Default)]
 pub struct Symbols {
+    /// The linker's build id.
+    pub build_id: Option<Vec<u8>>,
     names: Box<str>,
     /// Sorted by offset; one for each.
     entries: Box<[Entry]>,
@@ -42,7 +45,8 @@ impl Symbols {
         let elf = parse(file, Bytes { cache: &cache, most: TABLE_MAX })?;
         let mut contents = Contents::with_segments(&elf);
         function::read(&elf, &mut contents);
-        Ok(Self::of(&contents))
+        let build_id = elf.build_id().unwrap_or_default().map(<[u8]>::to_vec);
+        Ok(Self { build_id, ..Self::of(&contents) })
     }
 
     fn of(contents: &Contents) -> Self {
@@ -68,7 +72,7 @@ impl Symbols {
             names.push_str(&function.name);
             entries.push(Entry { offset, size: function.size, name: (start, length) });
         }
-        Self { names: names.into(), entries: entries.into() }
+        Self { build_id: None, names: names.into(), entries: entries.into() }
     }
 
     /// The function whose code an offset in the file is in, and how far behind its start.
@@ -112,8 +116,10 @@ mod tests {
             made.symbol(Symbol { local: true, ..Symbol::function("a", TEXT + 16, 8) });
             made.symbol(Symbol::function("open", TEXT + 32, 0));
             made.symbol(Symbol::function("last", TEXT + 40, 8));
+            made.build_id(b"id");
         });
         let symbols = Symbols::read(&file).unwrap();
+        assert_eq!(symbols.build_id.as_deref(), Some(&b"id"[..]));
         let find = |at: u64| symbols.find(0x1000 + at);
         assert_eq!(find(0), Some(("first", 0)));
         assert_eq!(find(15), Some(("first", 15)));

@@ -27,6 +27,7 @@ pub struct Synthetic {
     data: Vec<u8>,
     symbols: Vec<Symbol>,
     sections: Vec<Section>,
+    build_id: Option<Vec<u8>>,
 }
 
 /// A symbol.
@@ -127,6 +128,19 @@ impl Synthetic {
         self.symbols.push(symbol);
     }
 
+    /// Sets the build id: as a section, and where the kernel looks for it.
+    pub fn build_id(&mut self, id: &[u8]) {
+        let mut note = Vec::new();
+        for word in [4, id.len() as u32, object::elf::NT_GNU_BUILD_ID.0] {
+            note.extend(word.to_le_bytes());
+        }
+        note.extend(b"GNU\0");
+        note.extend(id);
+        note.resize(note.len().next_multiple_of(4), 0);
+        self.section(Section::note(".note.gnu.build-id", &note));
+        self.build_id = Some(note);
+    }
+
     /// Adds a section.
     pub fn section(&mut self, section: Section) {
         self.sections.push(section);
@@ -184,8 +198,10 @@ impl Synthetic {
         file.resize(file.len().next_multiple_of(8), 0);
         let table = file.len() as u64;
         file.extend(headers);
-        let header = header(table, all.len() as u16);
+        let note = self.build_id.as_deref().unwrap_or_default();
+        let header = header(table, all.len() as u16, note.len());
         file[..header.len()].copy_from_slice(&header);
+        file[NOTE_OFFSET..][..note.len()].copy_from_slice(note);
         file
     }
 
@@ -233,8 +249,11 @@ impl Synthetic {
     }
 }
 
-/// The header and the two program headers.
-fn header(sections_at: u64, sections: u16) -> Vec<u8> {
+/// Where in the file the note with the build id is; the kernel looks in the first page only.
+const NOTE_OFFSET: usize = 0x200;
+
+/// The header and the program headers: two, and one for a note of this length.
+fn header(sections_at: u64, sections: u16, note: usize) -> Vec<u8> {
     let machine: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
     let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     bytes.extend(2_u16.to_le_bytes());
@@ -244,7 +263,8 @@ fn header(sections_at: u64, sections: u16) -> Vec<u8> {
         bytes.extend(word.to_le_bytes());
     }
     bytes.extend(0_u32.to_le_bytes());
-    for half in [64, 56, 2, 64, sections, sections - 1] {
+    let segments = if note > 0 { 3 } else { 2 };
+    for half in [64, 56, segments, 64, sections, sections - 1] {
         bytes.extend(u16::to_le_bytes(half));
     }
     let (readable, writable, executable) = (4, 2, 1);
@@ -254,6 +274,13 @@ fn header(sections_at: u64, sections: u16) -> Vec<u8> {
         bytes.extend(1_u32.to_le_bytes());
         bytes.extend(u32::to_le_bytes(flags));
         for word in [offset, address, address, PART as u64, PART as u64, PART as u64] {
+            bytes.extend(word.to_le_bytes());
+        }
+    }
+    if note > 0 {
+        bytes.extend(object::elf::PT_NOTE.0.to_le_bytes());
+        bytes.extend(u32::to_le_bytes(readable));
+        for word in [NOTE_OFFSET as u64, 0, 0, note as u64, note as u64, 4] {
             bytes.extend(word.to_le_bytes());
         }
     }

@@ -20,7 +20,12 @@ impl Pipeline {
         let time = self.clock.monotonic(observation.time);
         let stacks = std::mem::take(&mut observation.stacks);
         // The sooner, the more likely that the process is still there.
-        let trace = (!stacks.is_empty()).then(|| self.naming.name(process, stacks));
+        let trace = (!stacks.is_empty()).then(|| {
+            let image = self.table.get(process).map(|entry| &entry.image);
+            let binary =
+                image.filter(|image| image.is_known()).map(|image| image.binary.to_string());
+            self.naming.name(process, binary, stacks)
+        });
         let hit = observation::event(observation, &self.config.host);
         let parent = self.table.get(process).map_or(process, |entry| entry.parent);
         self.send(Pending { process, parent, body: Body::Hit(hit, tid), time, trace });

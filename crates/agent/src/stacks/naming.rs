@@ -10,7 +10,7 @@ use compiler::observed::Stacks;
 
 use super::kernel::KernelNames;
 use super::trace::{Frames, Trace};
-use super::user::UserNames;
+use super::user::{Owner, UserNames};
 use crate::pipeline::Lookup;
 
 /// Stacks that wait for the thread, at most.
@@ -28,7 +28,7 @@ pub struct Settings {
 }
 
 struct Job {
-    process: Identity,
+    owner: Owner,
     trace: Trace,
 }
 
@@ -50,11 +50,12 @@ impl Naming {
         self.lookup = Some(lookup);
     }
 
-    /// Has the names found of the stacks of a process. Where the thread has too much to do, they stay
-    /// without.
-    pub fn name(&mut self, process: Identity, stacks: Stacks) -> Trace {
+    /// Has the names found of the stacks of a process, which runs `binary`. Where the thread has too much to
+    /// do, they stay without.
+    pub fn name(&mut self, process: Identity, binary: Option<String>, stacks: Stacks) -> Trace {
         let trace = Trace::new(stacks, self.settings.expose_addresses);
-        let mut job = Job { process, trace: trace.clone() };
+        let owner = Owner { process, binary };
+        let mut job = Job { owner, trace: trace.clone() };
         for _ in 0..2 {
             let Some(jobs) = self.jobs.clone().or_else(|| self.start()) else { break };
             match jobs.try_send(job) {
@@ -88,7 +89,7 @@ impl Naming {
 fn run(jobs: &Receiver<Job>, mut user: UserNames) {
     let mut kernel = KernelNames::default();
     loop {
-        let Job { process, trace } = match jobs.recv_timeout(IDLE) {
+        let Job { owner, trace } = match jobs.recv_timeout(IDLE) {
             Ok(job) => job,
             Err(RecvTimeoutError::Timeout) => {
                 user.forget();
@@ -97,14 +98,15 @@ fn run(jobs: &Receiver<Job>, mut user: UserNames) {
             }
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let Stacks { kernel: of_kernel, user: of_user } = trace.addresses();
+        let stacks = trace.addresses();
+        // First what may be gone soon.
         let work =
-            || Frames { kernel: kernel.frames(of_kernel), user: user.frames(process, of_user) };
+            || Frames { user: user.frames(&owner, stacks), kernel: kernel.frames(&stacks.kernel) };
         // What is read is not ours. A mistake in reading it must not end the naming of all others.
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(frames) => trace.name(frames),
             Err(_) => {
-                tracing::error!(pid = process.pid, "finding the names of a stack failed");
+                tracing::error!(pid = owner.process.pid, "finding the names of a stack failed");
                 user.forget();
                 trace.give_up();
             }
@@ -124,7 +126,8 @@ mod tests {
         let mut naming = Naming::new(settings);
         let process = Identity { pid: std::process::id(), ktime: 1 };
         let address = names_come_from_another_thread as fn() as usize as u64;
-        let trace = naming.name(process, Stacks { kernel: vec![1], user: vec![address] });
+        let stacks = Stacks { kernel: vec![1], user: vec![address], files: Vec::new() };
+        let trace = naming.name(process, None, stacks);
         let end = Instant::now() + Duration::from_secs(60);
         while !trace.is_named() {
             assert!(Instant::now() < end);

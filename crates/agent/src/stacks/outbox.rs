@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn trace() -> Trace {
-        Trace::new(Stacks { kernel: vec![1, 2], user: Vec::new() }, false)
+        Trace::new(Stacks { kernel: vec![1, 2], ..Stacks::default() }, false)
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Trace {
     /// Settles for what is known without any names.
     pub fn give_up(&self) {
         let bare = |addresses: &[u64]| addresses.iter().map(|address| unnamed(*address)).collect();
-        let Stacks { kernel, user } = &self.0.addresses;
+        let Stacks { kernel, user, .. } = &self.0.addresses;
         self.name(Frames { kernel: bare(kernel), user: bare(user) });
     }
 
@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn addresses_are_told_only_where_they_may_be() {
         for (expose, address) in [(false, 0), (true, 77)] {
-            let trace = Trace::new(Stacks { kernel: vec![77], user: vec![77] }, expose);
+            let trace =
+                Trace::new(Stacks { kernel: vec![77], user: vec![77], files: Vec::new() }, expose);
             assert!(!trace.is_named());
             trace.clone().name(frames(77));
             assert!(trace.is_named());
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_was_given_up_has_no_names_any_more() {
-        let trace = Trace::new(Stacks { kernel: vec![77], user: Vec::new() }, true);
+        let trace = Trace::new(Stacks { kernel: vec![77], ..Stacks::default() }, true);
         trace.give_up();
         trace.name(frames(77));
         let mut event = Event::ProcessKprobe(wire::ProcessKprobe::default());

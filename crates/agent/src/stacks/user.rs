@@ -1,9 +1,10 @@
 //! Names of programs' functions: by what the process has mapped where an address is, and the symbols of
 //! that file.
 //!
-//! The process may be gone when its stack is looked at. What it had mapped is known then if a stack of it
-//! was seen before; else its frames have no names. A pid that belongs to another image by now is told by the
-//! kernel side's identity.
+//! The process may be gone when its stack is looked at, or run another program: the kernel side's identity
+//! tells. What it had mapped is known then if a stack of it was seen before. Else the kernel's word for where
+//! in which file a frame is has to do: files are told by their build ids, and known if a stack of another
+//! process led through them, or if it is the process's own executable.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,12 +15,14 @@ use std::time::{Duration, Instant};
 
 use api::tetragon::StackTraceEntry;
 use compiler::base::record::Identity;
+use compiler::observed::{FilePlace, Stacks};
 use elf::{ProgramFile, Symbols};
 
 use super::demangle::demangle;
 use super::maps::{self, Mapping};
 use super::trace::unnamed;
 use crate::pipeline::Lookup;
+use crate::procfs::Procfs;
 
 /// Processes whose mappings are kept.
 const PROCESSES_MAX: usize = 512;
@@ -37,6 +40,25 @@ struct FileKey {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+}
+
+/// A build id, with zeros behind shorter ones.
+type BuildId = [u8; 20];
+
+/// A file that is known by its build id.
+#[derive(Clone, Debug)]
+struct Known {
+    name: String,
+    key: FileKey,
+}
+
+/// Whose stack it is.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    /// The process.
+    pub(super) process: Identity,
+    /// Its executable as the host sees it, if that is known; that of a container may not be there.
+    pub(super) binary: Option<String>,
 }
 
 /// Mappings of a process, each with its file once that was open.
@@ -79,32 +101,46 @@ impl<K: Hash + Eq + Copy, V> Kept<K, V> {
 /// Names of programs' functions.
 pub(super) struct UserNames {
     procfs: PathBuf,
+    /// The host's root directory.
+    root: PathBuf,
     lookup: Option<Lookup>,
     processes: Kept<Identity, Process>,
     files: Kept<FileKey, Arc<Symbols>>,
     bytes: usize,
+    by_build_id: Kept<BuildId, Known>,
 }
 
 impl UserNames {
     /// `lookup`: tells whether a pid still belongs to who is asked about.
     pub(super) fn new(procfs: PathBuf, lookup: Option<Lookup>) -> Self {
-        Self { procfs, lookup, processes: Kept::new(), files: Kept::new(), bytes: 0 }
+        let root = Procfs::new(&procfs).host_root();
+        Self {
+            procfs,
+            root,
+            lookup,
+            processes: Kept::new(),
+            files: Kept::new(),
+            bytes: 0,
+            by_build_id: Kept::new(),
+        }
     }
 
     /// Forgets all.
     pub(super) fn forget(&mut self) {
         (self.processes, self.files, self.bytes) = (Kept::new(), Kept::new(), 0);
+        self.by_build_id = Kept::new();
     }
 
     /// The frames of a stack. A function that keeps no frame pointer leaves something else where its
     /// caller's is looked for: frames from the first one on that is in no code are left out.
-    pub(super) fn frames(&mut self, process: Identity, addresses: &[u64]) -> Vec<StackTraceEntry> {
+    pub(super) fn frames(&mut self, owner: &Owner, stacks: &Stacks) -> Vec<StackTraceEntry> {
+        let (process, addresses) = (owner.process, &stacks.user);
         if addresses.is_empty() {
             return Vec::new();
         }
         self.refresh(process, addresses);
         let Some(known) = self.processes.get(&process) else {
-            return addresses.iter().map(|address| unnamed(*address)).collect();
+            return self.frames_of_files(owner, stacks);
         };
         let places: Vec<Option<Mapping>> = addresses
             .iter()
@@ -116,6 +152,48 @@ impl UserNames {
                 Some(self.frame(process, *address, &mapping?, index > 0))
             })
             .collect()
+    }
+
+    /// The frames of a process of which it is not known what it has mapped.
+    fn frames_of_files(&mut self, owner: &Owner, stacks: &Stacks) -> Vec<StackTraceEntry> {
+        let places = stacks.files.iter().flatten();
+        let strangers = places.filter(|place| self.by_build_id.get(&place.build_id).is_none());
+        if strangers.count() > 0
+            && let Some(binary) = &owner.binary
+        {
+            self.learn_binary(binary);
+        }
+        let files = stacks.files.iter().copied().chain(std::iter::repeat(None));
+        let frames = stacks.user.iter().zip(files).enumerate();
+        let frame = |(index, (address, place)): (usize, (&u64, Option<FilePlace>))| match place {
+            Some(place) => self.frame_of_file(*address, place, index > 0),
+            None => unnamed(*address),
+        };
+        frames.map(frame).collect()
+    }
+
+    fn frame_of_file(&mut self, address: u64, place: FilePlace, returns: bool) -> StackTraceEntry {
+        let FilePlace { build_id, offset } = place;
+        let known = self.by_build_id.get(&build_id).cloned();
+        let symbols = known.as_ref().and_then(|known| self.files.get(&known.key)).cloned();
+        let inside = offset - u64::from(returns && offset > 0);
+        let symbol = symbols.as_deref().and_then(|symbols| symbols.find(inside));
+        StackTraceEntry {
+            address,
+            offset,
+            symbol: symbol.map(|(name, _)| demangle(name)).unwrap_or_default(),
+            module: known.map_or_else(|| stranger(&build_id), |known| known.name),
+        }
+    }
+
+    /// Reads the executable of a process that is gone.
+    fn learn_binary(&mut self, binary: &str) {
+        let path = self.root.join(binary.trim_start_matches('/'));
+        if let Ok(file) = ProgramFile::open(&path)
+            && let Some(key) = key_of(&file)
+        {
+            self.read(&file, key, binary);
+        }
     }
 
     fn frame(
@@ -174,14 +252,25 @@ impl UserNames {
         }
         let (file, key) = self.open(process, mapping)?;
         self.processes.get(&process)?.files.insert(mapping.name.clone(), key);
+        Some(self.read(&file, key, &mapping.name))
+    }
+
+    /// The symbols of a file.
+    fn read(&mut self, file: &ProgramFile, key: FileKey, name: &str) -> Arc<Symbols> {
         if let Some(symbols) = self.files.get(&key) {
-            return Some(symbols.clone());
+            return symbols.clone();
         }
         // One that has none is kept too.
-        let symbols = Arc::new(Symbols::read(&file).unwrap_or_else(|error| {
-            tracing::debug!(%error, file = mapping.name, "no symbols for stacks");
+        let symbols = Arc::new(Symbols::read(file).unwrap_or_else(|error| {
+            tracing::debug!(%error, file = name, "no symbols for stacks");
             Symbols::default()
         }));
+        if let Some(id) = symbols.build_id.as_deref().and_then(padded) {
+            self.by_build_id.insert(id, Known { name: name.to_owned(), key });
+            while self.by_build_id.values.len() > FILES_MAX {
+                self.by_build_id.drop_oldest();
+            }
+        }
         self.bytes += symbols.bytes();
         self.files.insert(key, symbols.clone());
         while self.files.values.len() > FILES_MAX
@@ -190,21 +279,39 @@ impl UserNames {
             let Some(dropped) = self.files.drop_oldest() else { break };
             self.bytes -= dropped.bytes();
         }
-        Some(symbols)
+        symbols
     }
 
     /// Opens the file of a mapping, if the process still has it.
     fn open(&self, process: Identity, mapping: &Mapping) -> Option<(ProgramFile, FileKey)> {
         let file = ProgramFile::open(&mapping.path(&self.procfs, process.pid)).ok()?;
-        let about = std::fs::metadata(file.by_descriptor()).ok()?;
-        let key = FileKey {
-            device: about.dev(),
-            inode: about.ino(),
-            size: about.size(),
-            modified: (about.mtime(), about.mtime_nsec()),
-        };
+        let key = key_of(&file)?;
         self.is_still(process).then_some((file, key))
     }
+}
+
+fn key_of(file: &ProgramFile) -> Option<FileKey> {
+    let about = std::fs::metadata(file.by_descriptor()).ok()?;
+    Some(FileKey {
+        device: about.dev(),
+        inode: about.ino(),
+        size: about.size(),
+        modified: (about.mtime(), about.mtime_nsec()),
+    })
+}
+
+/// A build id as the kernel gives it; `None` for one that it would not take.
+fn padded(id: &[u8]) -> Option<BuildId> {
+    let mut padded = BuildId::default();
+    padded.get_mut(..id.len()).filter(|_| !id.is_empty())?.copy_from_slice(id);
+    Some(padded)
+}
+
+/// What a file is called of which only the build id is known: by that, debuginfod and the like find it.
+fn stranger(id: &BuildId) -> String {
+    let length = id.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let digits: String = id[..length].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("[build-id {digits}]")
 }
 
 #[cfg(test)]
@@ -224,16 +331,21 @@ mod tests {
         Identity { pid: std::process::id(), ktime: 7 }
     }
 
+    fn frames(names: &mut UserNames, process: Identity, user: &[u64]) -> Vec<StackTraceEntry> {
+        let stacks = Stacks { user: user.to_vec(), ..Stacks::default() };
+        names.frames(&Owner { process, binary: None }, &stacks)
+    }
+
     #[test]
     fn own_functions_have_names() {
         let mut names = names(None);
         let address = SELF as usize as u64;
         // Data is no code, and ends the stack.
         let data = std::ptr::from_ref(&names) as u64;
-        let frames = names.frames(this(), &[address + 1, address + 1, data, address]);
-        assert_eq!(frames.len(), 2, "{frames:?}");
+        let seen = frames(&mut names, this(), &[address + 1, address + 1, data, address]);
+        assert_eq!(seen.len(), 2, "{seen:?}");
         let exe = std::env::current_exe().unwrap();
-        for frame in &frames {
+        for frame in &seen {
             assert!(frame.symbol.ends_with("own_functions_have_names"), "{frame:?}");
             assert_eq!(Path::new(&frame.module), exe);
             assert_eq!(frame.address, address + 1);
@@ -241,8 +353,8 @@ mod tests {
             assert_eq!(symbols.find(frame.offset).unwrap().1, 1);
         }
         // What is called last in a function returns behind it.
-        let frames = names.frames(this(), &[address, address]);
-        assert!(!frames[1].symbol.ends_with("own_functions_have_names"), "{frames:?}");
+        let seen = frames(&mut names, this(), &[address, address]);
+        assert!(!seen[1].symbol.ends_with("own_functions_have_names"), "{seen:?}");
     }
 
     fn sleeper() -> Child {
@@ -268,15 +380,19 @@ mod tests {
         let process = Identity { pid: child.id(), ktime: 7 };
         let mapping = code_of(child.id());
         let mut names = names(None);
-        let seen = names.frames(process, &[mapping.start + 64]);
+        let seen = frames(&mut names, process, &[mapping.start + 64]);
         assert_eq!((seen.len(), &seen[0].module), (1, &mapping.name));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(names.frames(process, &[mapping.start + 64]), seen, "what it had is known");
+        assert_eq!(
+            frames(&mut names, process, &[mapping.start + 64]),
+            seen,
+            "what it had is known"
+        );
         let other = Identity { ktime: 8, ..process };
-        assert_eq!(names.frames(other, &[5, 6]), [unnamed(5), unnamed(6)]);
+        assert_eq!(frames(&mut names, other, &[5, 6]), [unnamed(5), unnamed(6)]);
         names.forget();
-        assert_eq!(names.frames(process, &[5]), [unnamed(5)]);
+        assert_eq!(frames(&mut names, process, &[5]), [unnamed(5)]);
     }
 
     #[test]
@@ -285,8 +401,8 @@ mod tests {
         let mut names = names(Some(Arc::new(move |_| Some(own))));
         let address = SELF as usize as u64;
         let before = Identity { ktime: 6, ..own };
-        assert_eq!(names.frames(before, &[address]), [unnamed(address)]);
-        assert_ne!(names.frames(own, &[address]), [unnamed(address)]);
+        assert_eq!(frames(&mut names, before, &[address]), [unnamed(address)]);
+        assert_ne!(frames(&mut names, own, &[address]), [unnamed(address)]);
     }
 
     #[test]
@@ -294,10 +410,47 @@ mod tests {
         let mut names = names(None);
         let address = SELF as usize as u64;
         for ktime in 0..PROCESSES_MAX as u64 + 5 {
-            names.frames(Identity { ktime, ..this() }, &[address]);
+            frames(&mut names, Identity { ktime, ..this() }, &[address]);
         }
         assert_eq!(names.processes.values.len(), PROCESSES_MAX);
         assert_eq!(names.files.values.len(), 1, "one file, whoever runs it");
         assert!(names.processes.get(&Identity { ktime: 0, ..this() }).is_none(), "the oldest went");
+    }
+
+    #[test]
+    fn files_of_processes_that_were_never_seen() {
+        let exe = std::env::current_exe().unwrap();
+        let symbols = Symbols::read(&ProgramFile::open(&exe).unwrap()).unwrap();
+        let build_id = symbols.build_id.as_deref().and_then(padded);
+        let Some(build_id) = build_id else { return };
+        let address = SELF as usize as u64;
+        let offset = frames(&mut names(None), this(), &[address])[0].offset + 1;
+        // Nobody has this pid.
+        let process = Identity { pid: u32::MAX, ktime: 1 };
+        let other =
+            FilePlace { build_id: *b"\xab\xcd\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", offset: 5 };
+        let files = vec![Some(FilePlace { build_id, offset }), None, Some(other)];
+        let stacks = Stacks { kernel: Vec::new(), user: vec![1, 2, 3], files };
+        let exe = exe.to_str().unwrap();
+        let named = |names: &mut UserNames, binary: Option<&str>| {
+            let owner = Owner { process, binary: binary.map(str::to_owned) };
+            let frames = names.frames(&owner, &stacks);
+            assert_eq!(frames.len(), 3);
+            assert_eq!((frames[1].clone(), frames[2].offset), (unnamed(2), 5));
+            assert_eq!(
+                (frames[2].symbol.as_str(), frames[2].module.as_str()),
+                ("", "[build-id abcd0001]")
+            );
+            assert_eq!(frames[0].offset, offset);
+            (frames[0].symbol.ends_with("own_functions_have_names"), frames[0].module == exe)
+        };
+        let mut empty = names(None);
+        assert_eq!(named(&mut empty, None), (false, false));
+        assert_eq!(named(&mut empty, Some("/bin/sh")), (false, false), "another program");
+        assert_eq!(named(&mut empty, Some("/no/such/file")), (false, false));
+        assert_eq!(named(&mut empty, Some(exe)), (true, true));
+        let mut others = names(None);
+        frames(&mut others, this(), &[address]);
+        assert_eq!(named(&mut others, None), (true, true), "seen in another process");
     }
 }

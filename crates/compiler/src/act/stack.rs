@@ -4,6 +4,9 @@
 //! where stacks of equal hash would displace each other. They are taken last, when it is settled that the
 //! event is sent, and are no part of what makes events equal (`rateLimit`).
 //!
+//! The program's is taken twice: by addresses, and by what they are in files (build id and offset), which
+//! means something without the process too, should it be gone or run another program when it is looked at.
+//!
 //! Where the return is awaited, `matchActions` asks for the stack at the entry, `matchReturnActions` for
 //! that at the return; of both the entry's is taken, on which the function itself still is.
 
@@ -18,11 +21,24 @@ use policy::checked::{Action, Placed, Post, Selector};
 
 /// Frames of a stack: what `kernel.perf_event_max_stack` is unless raised.
 const FRAMES_MAX: i32 = 127;
-/// Their size.
-const SIZE: i32 = 8 * FRAMES_MAX;
 
 // Behind any item there is room for the longest text.
-const _: () = assert!(SIZE <= TEXT_MAX);
+const _: () = assert!(Stack::UserFiles.size() <= TEXT_MAX);
+
+/// Byte offsets in `struct bpf_stack_build_id` (uapi/linux/bpf.h).
+pub(crate) mod file {
+    /// `BPF_STACK_BUILD_ID_*` (u32).
+    pub(crate) const STATUS: usize = 0;
+    /// What it says where the rest means something; else the frame is in no file, or in one without
+    /// build id.
+    pub(crate) const VALID: u32 = 1;
+    /// The build id, with zeros behind shorter ones.
+    pub(crate) const BUILD_ID: usize = 4;
+    /// Where in the file (u64).
+    pub(crate) const OFFSET: usize = 24;
+    /// Size.
+    pub(crate) const SIZE: usize = 32;
+}
 
 /// One of the stacks of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,23 +47,36 @@ pub(crate) enum Stack {
     Kernel,
     /// The program's.
     User,
+    /// The same, by files.
+    UserFiles,
 }
 
 impl Stack {
-    const ALL: [Self; 2] = [Self::Kernel, Self::User];
+    const ALL: [Self; 3] = [Self::Kernel, Self::User, Self::UserFiles];
 
-    /// Flags of `bpf_get_stack()`: `BPF_F_USER_STACK` for the program's.
+    /// Flags of `bpf_get_stack()`.
     fn flags(self) -> i64 {
+        const USER_STACK: i64 = 1 << 8;
+        const USER_BUILD_ID: i64 = 1 << 11;
         match self {
             Self::Kernel => 0,
-            Self::User => 1 << 8,
+            Self::User => USER_STACK,
+            Self::UserFiles => USER_STACK | USER_BUILD_ID,
+        }
+    }
+
+    /// Size of all frames: of addresses, or of `struct bpf_stack_build_id`.
+    const fn size(self) -> i32 {
+        match self {
+            Self::Kernel | Self::User => 8 * FRAMES_MAX,
+            Self::UserFiles => file::SIZE as i32 * FRAMES_MAX,
         }
     }
 
     fn asked(self, post: &Post) -> bool {
         match self {
             Self::Kernel => post.kernel_stack,
-            Self::User => post.user_stack,
+            Self::User | Self::UserFiles => post.user_stack,
         }
     }
 
@@ -108,11 +137,11 @@ impl Emitter<'_> {
         let offset = b.and(offset, ITEM_MASK);
         let at = b.add(area, offset);
         let to = b.add(at, i32::from(item::SIZE));
-        let size = b.iconst(SIZE.into());
+        let size = b.iconst(stack.size().into());
         let flags = b.iconst(stack.flags());
         let length = b.call(helper::GET_STACK, &[self.raw_context, to, size, flags]);
         self.require(Cond::Sgt, length, 0, none);
-        self.unless(Cond::Ugt, length, SIZE, none); // cannot be; the verifier asks
+        self.unless(Cond::Ugt, length, stack.size(), none); // cannot be; the verifier asks
         let b = &mut self.b;
         b.store(Size::U16, at, item::POSITION, i32::from(Position::Stack(stack).code()));
         b.store(Size::U16, at, item::STATUS, i32::from(status::OK));

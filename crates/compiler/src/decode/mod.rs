@@ -7,12 +7,12 @@
 mod parts;
 
 use self::parts::Parts;
-use crate::act::stack::Stack;
+use crate::act::stack::{Stack, file};
 use crate::base::record::Identity;
 use crate::emit::load::fault;
 use crate::emit::parts as part;
 use crate::emit::record::{KIND, Position, at, item};
-use crate::observed::{Fault, Observation, Observed, Stacks};
+use crate::observed::{Fault, FilePlace, Observation, Observed, Stacks};
 use crate::plan::{HookPlan, Input};
 use crate::value;
 use policy::CheckedPolicy;
@@ -157,6 +157,25 @@ impl Decoder {
     }
 }
 
+fn file_place(frame: &[u8; file::SIZE]) -> Option<FilePlace> {
+    let status = u32::from_ne_bytes(*frame[file::STATUS..].first_chunk()?);
+    let offset = u64::from_ne_bytes(*frame[file::OFFSET..].first_chunk()?);
+    let build_id = *frame[file::BUILD_ID..].first_chunk()?;
+    (status == file::VALID).then_some(FilePlace { build_id, offset })
+}
+
+/// A function without frame pointer leaves something else where its caller's frame is looked for. Of an
+/// address below all that is mapped from a file, the kernel says where it would be in that file
+/// (`stack_map_get_build_id_offset()` does not look at `vm_start`): ahead of its beginning.
+fn cut_off_strays(stacks: &mut Stacks) {
+    let stray =
+        |place: &Option<FilePlace>| place.is_some_and(|place| place.offset > i64::MAX as u64);
+    if let Some(first) = stacks.files.iter().position(stray) {
+        stacks.files.truncate(first);
+        stacks.user.truncate(first);
+    }
+}
+
 /// At the entry of a call it was not known which selector would match.
 fn keep_stacks_asked_for(observation: &mut Observation) {
     let selectors = &observation.hook.selectors;
@@ -167,6 +186,7 @@ fn keep_stacks_asked_for(observation: &mut Observation) {
     }
     if !asked(Stack::User) {
         observation.stacks.user.clear();
+        observation.stacks.files.clear();
     }
 }
 
@@ -206,6 +226,10 @@ fn items(record: &[u8], observation: &mut Observation) -> Result<(), DecodeError
             match stack {
                 Stack::Kernel => observation.stacks.kernel = addresses.collect(),
                 Stack::User => observation.stacks.user = addresses.collect(),
+                Stack::UserFiles => {
+                    observation.stacks.files = bytes.as_chunks().0.iter().map(file_place).collect();
+                    cut_off_strays(&mut observation.stacks);
+                }
             }
             rest = rest.get(start + length.next_multiple_of(8)..).unwrap_or_default();
             continue;

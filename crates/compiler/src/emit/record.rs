@@ -69,6 +69,8 @@ const RETURNED: u16 = 0x8000;
 const KERNEL_STACK: u16 = 0xc000;
 /// The program's stack's.
 const USER_STACK: u16 = 0xc001;
+/// The same by files.
+const USER_FILES: u16 = 0xc002;
 
 impl Position {
     /// As records have it.
@@ -79,13 +81,15 @@ impl Position {
             Self::Returned => RETURNED,
             Self::Stack(Stack::Kernel) => KERNEL_STACK,
             Self::Stack(Stack::User) => USER_STACK,
+            Self::Stack(Stack::UserFiles) => USER_FILES,
         }
     }
 
     /// Back from a record.
     pub(crate) fn from_code(code: u16) -> Self {
         match code {
-            USER_STACK.. => Self::Stack(Stack::User),
+            USER_FILES.. => Self::Stack(Stack::UserFiles),
+            USER_STACK => Self::Stack(Stack::User),
             KERNEL_STACK => Self::Stack(Stack::Kernel),
             RETURNED.. => Self::Returned,
             DATA.. => Self::Data((code - DATA).into()),
