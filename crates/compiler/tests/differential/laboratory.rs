@@ -1,5 +1,6 @@
 //! Where a hook is tried: the verdict of its program beside that of the evaluator.
 
+use crate::campaign::Bench;
 use crate::harness::Harness;
 use crate::real::{Given, Memory, Opened};
 use compiler::observed::Observed;
@@ -13,12 +14,13 @@ use policy::evaluate::{Namespaces, Process, Selectors};
 use policy::{CheckedPolicy, Problems};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) struct Laboratory {
     /// This process, where it is known as the kernel knows it.
-    pub(crate) process: Option<Process>,
+    process: Option<Process>,
     /// Namespaces of the host.
-    pub(crate) host: Namespaces,
+    host: Namespaces,
     trials: Trials,
     /// What tells where the first of the files is.
     address: Trial,
@@ -49,10 +51,10 @@ pub(crate) enum Kind {
 }
 
 /// What is said about a call: the selector, if there are some; `args`; the return value.
-type Verdict = Option<(Option<usize>, Vec<Option<Observed>>, Option<Observed>)>;
+pub(crate) type Verdict = Option<(Option<usize>, Vec<Option<Observed>>, Option<Observed>)>;
 
 impl Failure {
-    fn new(kind: Kind, given: Option<&Given>, text: impl ToString) -> Self {
+    pub(crate) fn new(kind: Kind, given: Option<&Given>, text: impl ToString) -> Self {
         Self { kind, given: given.cloned().map(Box::new), text: text.to_string() }
     }
 }
@@ -103,45 +105,6 @@ impl Laboratory {
         let btf = &self.harness.machine.btf;
         let made = |kind: &TypeName| crate::objects::can_be_made(*kind, btf);
         TypeName::ALL.iter().copied().filter(made).collect()
-    }
-
-    /// Tries the one hook of a policy; gives how many of the calls matched, unless the policy is more than
-    /// the verifier has patience for.
-    pub(crate) fn check(
-        &mut self,
-        yaml: &str,
-        call: &Call,
-        calls: &[Given],
-    ) -> Result<Option<usize>, Failure> {
-        let policy = read(yaml).map_err(|problems| Failure::new(Kind::Policy, None, problems))?;
-        let policy = Arc::new(policy);
-        let hook = &policy.hooks[0];
-        let mut trial = match self.trials.load(&policy, &self.plan(hook)) {
-            Ok(trial) => trial,
-            Err(error) if is_too_much(&error) => return Ok(None),
-            Err(error) => return Err(Failure::new(Kind::Program, calls.first(), explain(&error))),
-        };
-        let selectors = Selectors::new(&hook.selectors, &policy.lists, |_| None).unwrap();
-        let mut matched = 0;
-        for given in calls {
-            let said = self
-                .said(&mut trial, call, given)
-                .map_err(|error| Failure::new(Kind::Run, Some(given), error))?;
-            let (args, returned) = given.captured(call, &self.memory);
-            let expected = selectors.evaluate(&given.event);
-            let expected = expected.map(|matched| (matched.selector, args, returned));
-            if said != expected {
-                let text = format!(
-                    "the evaluator says {}\nthe program says   {}\n{}",
-                    short(&expected),
-                    short(&said),
-                    trial.disassembly().unwrap()
-                );
-                return Err(Failure::new(Kind::Verdict, Some(given), text));
-            }
-            matched += usize::from(said.is_some());
-        }
-        Ok(Some(matched))
     }
 
     fn said(
@@ -198,6 +161,57 @@ impl Laboratory {
     }
 }
 
+impl Bench for Laboratory {
+    fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+
+    fn host(&self) -> &Namespaces {
+        &self.host
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs(20)
+    }
+
+    fn check(
+        &mut self,
+        yaml: &str,
+        call: &Call,
+        calls: &[Given],
+    ) -> Result<Option<usize>, Failure> {
+        let policy = read(yaml).map_err(|problems| Failure::new(Kind::Policy, None, problems))?;
+        let policy = Arc::new(policy);
+        let hook = &policy.hooks[0];
+        let mut trial = match self.trials.load(&policy, &self.plan(hook)) {
+            Ok(trial) => trial,
+            Err(error) if is_too_much(&error) => return Ok(None),
+            Err(error) => return Err(Failure::new(Kind::Program, calls.first(), explain(&error))),
+        };
+        let selectors = Selectors::new(&hook.selectors, &policy.lists, |_| None).unwrap();
+        let mut matched = 0;
+        for given in calls {
+            let said = self
+                .said(&mut trial, call, given)
+                .map_err(|error| Failure::new(Kind::Run, Some(given), error))?;
+            let (args, returned) = given.captured(call, &self.memory);
+            let expected = selectors.evaluate(&given.event);
+            let expected = expected.map(|matched| (matched.selector, args, returned));
+            if said != expected {
+                let text = format!(
+                    "the evaluator says {}\nthe program says   {}\n{}",
+                    short(&expected),
+                    short(&said),
+                    trial.disassembly().unwrap()
+                );
+                return Err(Failure::new(Kind::Verdict, Some(given), text));
+            }
+            matched += usize::from(said.is_some());
+        }
+        Ok(Some(matched))
+    }
+}
+
 /// A policy that captures a number of the task.
 const ADDRESS: &str = "
 apiVersion: cilium.io/v1alpha1
@@ -246,7 +260,7 @@ fn plan(hook: &Hook) -> HookPlan {
 }
 
 /// As a line that can be read.
-fn short(verdict: &Verdict) -> String {
+pub(crate) fn short(verdict: &Verdict) -> String {
     let mut text = format!("{verdict:?}");
     if let Some((end, _)) = text.char_indices().nth(2000) {
         text.truncate(end);

@@ -18,9 +18,11 @@ mod laboratory;
 mod objects;
 mod packet;
 mod process;
+#[cfg(target_arch = "x86_64")] // the program is made of its instructions
+mod programs;
 mod real;
 
-use campaign::FUNCTION;
+use campaign::Tried;
 use kernel::features::Feature;
 use laboratory::Laboratory;
 use policy::document::TypeName;
@@ -31,7 +33,7 @@ fn random_policies_mean_what_the_evaluator_says() {
     let Some(mut laboratory) = Laboratory::new() else { return };
     let made: Vec<TypeName> =
         TypeName::ALL.iter().copied().filter(|kind| real::can_be_made(*kind)).collect();
-    campaign::run(&mut laboratory, FUNCTION, &made, Given::new);
+    campaign::run(&mut laboratory, &Tried::function(&made), Given::new);
 }
 
 #[test]
@@ -40,7 +42,7 @@ fn random_policies_on_objects_mean_what_the_evaluator_says() {
     let laboratories = [Laboratory::new(), Laboratory::lacking(Feature::RdonlyCast)];
     for mut laboratory in laboratories.into_iter().flatten() {
         let made = laboratory.objects();
-        campaign::run(&mut laboratory, FUNCTION, &made, Given::new);
+        campaign::run(&mut laboratory, &Tried::function(&made), Given::new);
     }
 }
 
@@ -49,7 +51,8 @@ fn random_policies_on_system_calls_mean_what_the_evaluator_says() {
     let Some(mut laboratory) = Laboratory::new() else { return };
     let kinds = [TypeName::Syscall64, TypeName::Int64];
     let hook = "tracepoints: [{subsystem: raw_syscalls, event: tried, raw: true";
-    campaign::run(&mut laboratory, hook, &kinds, Given::new);
+    let tried = Tried { hook, returns: false, ..Tried::function(&kinds) };
+    campaign::run(&mut laboratory, &tried, Given::new);
 }
 
 #[test]
@@ -58,8 +61,35 @@ fn random_policies_on_files_mean_what_the_evaluator_says() {
     use TypeName as T;
     let kinds = [T::Fd, T::File, T::Path, T::Dentry, T::Kiocb, T::LinuxBinprm, T::Int];
     let Some(root) = files::Root::enter() else { return };
-    campaign::run(&mut laboratory, FUNCTION, &kinds, |words, call, event| {
+    campaign::run(&mut laboratory, &Tried::function(&kinds), |words, call, event| {
         let (event, files) = root.open(words, call, event);
         Given { files, ..Given::new(words, call, event) }
     });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn random_policies_on_programs_mean_what_the_evaluator_says() {
+    use policy::checked::ValueKind;
+    use programs::{ARGUMENTS, Programs};
+    let Some(harness) = harness::Harness::with(Feature::Uprobe) else { return };
+    let mut programs = Programs::new(harness);
+    let made: Vec<TypeName> = TypeName::ALL
+        .iter()
+        .copied()
+        .filter(|kind| real::can_be_made(*kind) || *kind == TypeName::BpfAttr)
+        .collect();
+    let narrow: Vec<TypeName> = made
+        .iter()
+        .copied()
+        .filter(|kind| matches!(kind.kind(), ValueKind::Integer(width) if width.bits == 32))
+        .collect();
+    let function = programs.function();
+    let tried = Tried { hook: &function, kinds: &made, most: ARGUMENTS, returns: true };
+    campaign::run(&mut programs, &tried, Given::new);
+    for (name, kinds) in [("registers", &made), ("memory", &made), ("narrow", &narrow)] {
+        let hook = programs.probe(name);
+        let tried = Tried { hook: &hook, kinds, most: ARGUMENTS, returns: false };
+        campaign::run(&mut programs, &tried, Given::new);
+    }
 }

@@ -262,7 +262,8 @@ pub(crate) fn make(
             bytes[4..8].copy_from_slice(&program.instructions.to_ne_bytes());
             bytes[48..64].fill(0);
             bytes[48..48 + program.name.len()].copy_from_slice(&program.name);
-            if words.below(2) == 0 { arena.keep(&bytes) } else { keep(memory, bytes) }
+            let kernel = memory.image.is_none() && words.below(2) == 0;
+            if kernel { memory.arena.keep(&bytes) } else { keep(memory, bytes) }
         }
         Observed::BpfProgram(program) => {
             let aux = arena.structure("bpf_prog_aux");

@@ -87,8 +87,16 @@ pub(crate) struct Opened {
     pub(crate) mode: u16,
 }
 
+/// Memory of another process: what is in it from an address on.
+pub(crate) struct Image {
+    pub(crate) start: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// What calls point to, for as long as they are made.
 pub(crate) struct Memory {
+    /// Where it all goes, when another process makes the calls.
+    pub(crate) image: Option<Image>,
     bytes: Vec<Vec<u8>>,
     /// What is in memory of the kernel.
     pub(crate) arena: Arena,
@@ -106,7 +114,7 @@ impl Memory {
         let slot = |_| rustix::io::fcntl_dupfd_cloexec(&null, 500).unwrap();
         let slots = (0..trial::ARGUMENTS).map(slot).collect();
         let (arena, bytes) = (Arena::new(btf), Vec::new());
-        Self { bytes, arena, files: Vec::new(), given: Vec::new(), slots }
+        Self { image: None, bytes, arena, files: Vec::new(), given: Vec::new(), slots }
     }
 
     /// Opens a file where programs find that of an argument.
@@ -323,7 +331,8 @@ impl Given {
     /// The address of bytes, which of pointers that no type says more of may be the process's memory or
     /// the kernel's.
     fn keep(&self, memory: &mut Memory, bytes: Vec<u8>) -> u64 {
-        if bytes.len() < KERNEL_MAX && at(self.seed, PLACE).below(3) == 0 {
+        if memory.image.is_none() && bytes.len() < KERNEL_MAX && at(self.seed, PLACE).below(3) == 0
+        {
             return memory.arena.keep(&bytes);
         }
         keep(memory, bytes)
@@ -452,6 +461,11 @@ fn short(bytes: &[u8]) -> String {
 
 /// The address of bytes that stay there.
 pub(crate) fn keep(memory: &mut Memory, bytes: Vec<u8>) -> u64 {
+    if let Some(image) = &mut memory.image {
+        let address = image.start + image.bytes.len() as u64;
+        image.bytes.extend(bytes);
+        return address;
+    }
     let address = bytes.as_ptr() as u64;
     memory.bytes.push(bytes);
     address
