@@ -6,6 +6,7 @@
 //! - [`plan`]: a policy on one machine: where its hooks attach, what they read
 //! - [`policies`]: the policies in force
 //! - [`keep`]: what stays in force without an agent
+//! - [`lint`]: what slips past a policy
 //! - [`counters`]: what their programs count
 //! - [`mod@explain`]: what a policy compiles to, as text
 //! - [`observed`]: what policies saw
@@ -29,12 +30,14 @@ mod host;
 mod invented;
 pub mod keep;
 mod link;
+pub mod lint;
 mod load;
 mod machine;
 mod modes;
 pub mod observed;
 pub mod plan;
 pub mod policies;
+mod protect;
 mod read;
 mod test;
 pub mod trial;

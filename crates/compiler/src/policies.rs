@@ -15,9 +15,10 @@ use crate::follow::Followers;
 pub use crate::follow::enforcers::Missed;
 use crate::keep::{Keep, Pin};
 use crate::link::{Place, Programs, enforcer_places, places};
+use crate::lint;
 use crate::modes::Modes;
 use crate::plan::Plan;
-use crate::{Error, Machine};
+use crate::{Error, Machine, protect};
 use policy::checked::Mode;
 use policy::evaluate::Workload;
 use policy::{CheckedPolicy, PolicyKey, Problem, Problems};
@@ -49,9 +50,10 @@ pub struct Added {
 }
 
 impl Added {
-    fn of(plan: &Plan) -> Self {
+    fn of(plan: &Plan, machine: &Machine) -> Self {
         let mut notes = plan.notes.clone();
         notes.extend(plan.not_enforced());
+        notes.extend(lint::lints(plan, &machine.btf));
         Self { notes, hooks: plan.hooks.len() }
     }
 }
@@ -146,6 +148,7 @@ impl Policies {
     fn plan_for(&self, policy: Arc<CheckedPolicy>) -> Result<Plan, Problems> {
         let plan = Plan::new(policy, &self.machine)?;
         if plan.policy.mode() == Mode::Enforce {
+            protect::check(&plan)?;
             enforceable(&plan, self.allow_degraded).map_err(|mut problems| {
                 for problem in &mut problems.list {
                     problem.message.push_str(
@@ -181,7 +184,7 @@ impl Policies {
     /// What was in force stays so.
     pub fn add(&mut self, key: PolicyKey, policy: Arc<CheckedPolicy>) -> Result<Added, AddError> {
         let plan = self.plan_for(policy)?;
-        let added = Added::of(&plan);
+        let added = Added::of(&plan, &self.machine);
         self.add_plan(key, plan)?;
         Ok(added)
     }
@@ -212,7 +215,7 @@ impl Policies {
         for (key, policy) in policies {
             match self.plan_for(policy) {
                 Ok(plan) => {
-                    let added = Added::of(&plan);
+                    let added = Added::of(&plan, &self.machine);
                     results.push((key.clone(), Ok(added)));
                     planned.push((key, plan));
                 }
@@ -287,6 +290,7 @@ impl Policies {
             return Err(Error::MonitorOnly);
         }
         if mode == Mode::Enforce {
+            protect::check(&loaded.plan).map_err(Error::NotEnforced)?;
             enforceable(&loaded.plan, self.allow_degraded).map_err(Error::NotEnforced)?;
         }
         loaded.mode.1 = mode;

@@ -29,6 +29,7 @@ mod usdt;
 
 pub use denial::{Denial, Gate, Gated};
 pub(crate) use list::abi;
+pub(crate) use syscall::stem;
 
 use elf::ProgramFile;
 use kernel::btf::{Hop, TypeId};

@@ -37,7 +37,7 @@ struct Call<'a> {
 }
 
 /// The name of the system call that a wrapper serves.
-pub(super) fn stem(wrapper: &str) -> Option<&str> {
+pub(crate) fn stem(wrapper: &str) -> Option<&str> {
     WRAPPERS.iter().find_map(|(prefix, _)| wrapper.strip_prefix(prefix))
 }
 

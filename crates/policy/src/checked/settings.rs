@@ -18,6 +18,8 @@ pub struct Settings {
     pub mode: Option<Mode>,
     /// Load it even where its enforcing actions cannot all be carried out.
     pub allow_degraded_enforcement: bool,
+    /// Load it even where a rule without filters would stop every process.
+    pub allow_unrestricted_enforcement: bool,
     /// Entries of the map in which text of user space is read ahead; `None`: the agent's own.
     pub sleepable_preload_size: Option<u32>,
 }
@@ -54,8 +56,9 @@ impl Mode {
     }
 }
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "allow-degraded-enforcement",
+    "allow-unrestricted-enforcement",
     "disable-kprobe-multi",
     "disable-uprobe-multi",
     "override-method",
@@ -75,6 +78,10 @@ pub(crate) fn check(written: &[Setting], path: &Path<'_>, checker: &mut Checker<
         let text = setting.value.as_deref().unwrap_or_default();
         let at = path.key("value");
         match name {
+            "allow-unrestricted-enforcement" => {
+                settings.allow_unrestricted_enforcement =
+                    checker.ok(&at, boolean(text)).unwrap_or_default();
+            }
             "allow-degraded-enforcement" => {
                 settings.allow_degraded_enforcement =
                     checker.ok(&at, boolean(text)).unwrap_or_default();

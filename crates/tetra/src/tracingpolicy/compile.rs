@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use compiler::Machine;
 use compiler::explain::{Explained, explain};
+use compiler::lint::lints;
 use compiler::plan::Plan;
 use kernel::btf::{Btf, KERNEL_BTF};
 use kernel::features::{Feature, Probe, Target};
@@ -42,6 +43,9 @@ pub(crate) fn run(flags: &Flags) -> Result<String, Error> {
     let programs = explain(std::slice::from_ref(&plan), &machine)
         .map_err(|cause| Error::Kernel(cause.to_string()))?;
     let mut text = format!("# Plan\n\n{plan}");
+    for lint in lints(&plan, &machine.btf) {
+        text.push_str(&format!("warning: {}\n", lint.line(&file)));
+    }
     for Explained { place, module, program } in programs {
         text.push_str(&format!("\n# Program at {place}\n\n{module}"));
         let slots = program.slots();

@@ -247,6 +247,7 @@ fn users_policies_are_planned_or_refused_for_a_reason() {
         };
         match Plan::new(Arc::new(policy), &machine) {
             Ok(plan) => {
+                crate::protect::check(&plan).unwrap_or_else(|problems| panic!("{problems}"));
                 let kinds: std::collections::BTreeSet<_> =
                     plan.hooks.iter().map(|hook| hook.attachment.to_string()).collect();
                 let shown: Vec<_> = kinds.into_iter().take(4).collect();
