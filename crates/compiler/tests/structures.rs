@@ -287,3 +287,29 @@ fn a_register() {
         }
     }
 }
+
+#[test]
+fn a_type_that_contradicts_is_read_as_the_policy_says() {
+    let Some(mut harness) = Harness::new() else { return };
+    // The pointer itself as numbers; and a task taken for a file, which is memory of the kernel too.
+    let hook = "subsystem: sched\nevent: sched_process_exec\nraw: true\nargs:\n\
+        - {index: 0, type: uint32}\n- {index: 0, type: uint64}\n- {index: 0, type: file}\n\
+        - {index: 0, type: int}\nselectors:\n- matchArgs:\n  \
+        - {index: 0, operator: NotEqual, values: ['0']}\n";
+    let text = policy("contradicts", "tracepoints", hook);
+    harness.load(&text);
+    let plan = harness.policies.plan(harness.policies.keys().next().unwrap()).unwrap();
+    let told = plan.notes.iter().filter(|note| note.message.contains("all the same")).count();
+    assert_eq!(told, 3, "a pointer is a number of 64 bits: {:?}", plan.notes);
+    let seen = harness.everything_during(|| {
+        std::process::Command::new("/bin/true").status().unwrap();
+    });
+    let args = &seen[0].args;
+    let (Some(Observed::Uint(low)), Some(Observed::Size(all)), Some(Observed::Int(signed))) =
+        (&args[0], &args[1], &args[3])
+    else {
+        panic!("{seen:?}")
+    };
+    assert_eq!((*all as u32, *all >> 48), (*low, 0xffff), "an address of the kernel");
+    assert_eq!(*signed, *low as i32);
+}

@@ -113,12 +113,15 @@ impl Planner<'_> {
                 value.shape = Some(resolved.shape.clone());
                 value.resolved = Some(resolved);
             }
-            let kind = kind(argument, signature, &value)?;
-            Ok((value, kind))
+            let read = kind(argument, signature, &value)?;
+            if read.contradicts {
+                value.source = as_number(value.source, signature);
+            }
+            Ok((value, read))
         });
         let length = argument.size_argument.map(|index| length(index, argument, signature));
         match (judged, length.transpose()) {
-            (Ok((value, (kind, note))), Ok(length)) => {
+            (Ok((value, Read { kind, note, .. })), Ok(length)) => {
                 if let Some(note) = note {
                     self.note(&argument.place, note);
                 }
@@ -377,12 +380,28 @@ fn number(kind: TypeName) -> bool {
     matches!(kind.kind(), ValueKind::Integer(_) | ValueKind::Capability)
 }
 
-/// How a value is read, and a note about that.
-fn kind(
-    argument: &Argument,
-    signature: &Signature,
-    value: &Value,
-) -> Result<(TypeName, Option<String>), String> {
+/// How a value is read.
+struct Read {
+    kind: TypeName,
+    /// What to tell about that.
+    note: Option<String>,
+    /// Whether it is read as the policy says though C says otherwise.
+    contradicts: bool,
+}
+
+/// A source of which the verifier is to know nothing but that it is a number.
+fn as_number(source: Source, signature: &Signature) -> Source {
+    match source {
+        Source::Argument { index, .. } => {
+            Source::Argument { index, pointee: None, hidden: signature.typed }
+        }
+        Source::Returned { .. } => Source::Returned { pointee: None },
+        other => other,
+    }
+}
+
+/// How a value is read.
+fn kind(argument: &Argument, signature: &Signature, value: &Value) -> Result<Read, String> {
     let declared = argument.kind;
     let user = signature.origin != Origin::Kernel
         && value.resolved.is_none()
@@ -396,6 +415,7 @@ fn kind(
         (Some(shape), _) => shape.inferred(sized),
         (None, _) => None,
     };
+    let mut contradicts = false;
     let (kind, note) = match (declared, &value.shape) {
         (TypeName::Auto, None) => {
             return Err(match signature.origin {
@@ -421,11 +441,20 @@ fn kind(
         }
         (declared, None) => (declared, None),
         (declared, Some(shape)) if shape.fits(declared) => (declared, None),
-        (declared, Some(_)) => match inferred {
+        (declared, Some(shape)) => match inferred {
             // What fields lead to is as they say, not as the policy says of where they start.
             Some(kind) if value.resolved.is_some() => {
                 let note = format!("{what} is {cited}: read as {kind}, not {declared}");
                 (kind, Some(note))
+            }
+            // Users know of casts that C's types do not tell.
+            other if value.resolved.is_none() && shape.is_word() => {
+                contradicts = true;
+                let better = other.map_or_else(String::new, |kind| {
+                    format!("; if that is not meant, write `type: {kind}`")
+                });
+                let note = format!("{what} is {cited}: read as {declared} all the same{better}");
+                (declared, Some(note))
             }
             Some(kind) => {
                 return Err(format!(
@@ -448,7 +477,7 @@ fn kind(
         });
     }
     captured(&signature.btf, kind, what)?;
-    Ok((kind, note))
+    Ok(Read { kind, note, contradicts })
 }
 
 /// Refuses buffers without a length.

@@ -211,6 +211,11 @@ impl Shape {
         }
     }
 
+    /// Whether it is a whole word: a pointer, or a number as large as one.
+    pub(super) fn is_word(&self) -> bool {
+        matches!(self, Self::Pointer(_) | Self::Integer { size: 8, .. })
+    }
+
     /// Whether it is a number.
     pub(super) fn is_integer(&self) -> bool {
         matches!(self, Self::Integer { .. })
