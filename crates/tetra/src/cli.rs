@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Command as Clap, CommandFactory, FromArgMatches, Par
 use crate::duration;
 use crate::getevents;
 use crate::pinned;
+use crate::stacktrace_tree;
 use crate::tracingpolicy;
 
 /// Talk to the agent: watch events, ask for its state, see what the kernel can do.
@@ -105,6 +106,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Option<Probe>,
     },
+    /// Collect the stacks of events, and print them as a tree
+    StacktraceTree(Box<stacktrace_tree::Flags>),
     /// Print whether the agent is healthy
     Status,
     /// Manage tracing policies

@@ -15,6 +15,7 @@ mod output;
 mod pinned;
 mod probe;
 mod server;
+mod stacktrace_tree;
 mod status;
 mod table;
 mod tracingpolicy;
@@ -46,6 +47,8 @@ fn run(global: Global, command: Command) -> Result<(), Error> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     let result = runtime.block_on(async {
         tokio::select! {
+            // What collects until then has something to say at Ctrl-C.
+            biased;
             result = dispatch(global, command) => result,
             signal = tokio::signal::ctrl_c() => signal.map_err(Error::Start),
         }
@@ -70,6 +73,7 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
         Command::Probe { what: Some(Probe::Config), .. } => probe::config()?,
         Command::Probe { what: Some(Probe::Record), .. } => probe::record()?,
         Command::Probe { what: None, why } => probe::features(why)?,
+        Command::StacktraceTree(flags) => return stacktrace_tree::run(&global, *flags).await,
         Command::Status => status::run(&server()?).await?,
         Command::Tracingpolicy(command) => tracingpolicy::run(server, &command).await?,
         Command::Version { server: ask, build } => {

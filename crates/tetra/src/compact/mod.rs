@@ -19,8 +19,9 @@ mod tests;
 use api::tetragon::get_events_response::Event;
 use api::tetragon::{CapabilitiesType, GetEventsResponse, Process};
 
-pub(crate) use style::Style;
-use style::{Colour, quoted};
+pub(crate) use stack::of as stacks;
+use style::Colour;
+pub(crate) use style::{Style, quoted};
 
 /// How to print events.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,7 @@ mod stdin;
 mod stream;
 
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
@@ -16,6 +17,8 @@ use crate::duration;
 use crate::error::Error;
 use crate::output::Output;
 use crate::server::Server;
+use crate::stacktrace_tree::Tree;
+pub(crate) use filter::Selection;
 use sink::{Form, Sink};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,12 +105,30 @@ impl Flags {
 /// Prints events until there are no more, the reader leaves, or the agent goes away.
 pub(crate) async fn run(global: &Global, flags: Flags) -> Result<(), Error> {
     let sink = flags.sink()?;
+    let again = flags.reconnect.then_some(flags.reconnect_wait);
+    each(global, flags.selection, again, sink).await
+}
+
+/// Collects the stacks of events, from wherever they come, until there are no more.
+pub(crate) async fn collect(
+    global: &Global,
+    selection: Selection,
+    tree: Arc<Mutex<Tree>>,
+) -> Result<(), Error> {
+    each(global, selection, None, Sink::new(Form::Tree(tree), Output::stdout()?)).await
+}
+
+async fn each(
+    global: &Global,
+    selection: Selection,
+    again: Option<Duration>,
+    sink: Sink,
+) -> Result<(), Error> {
     if stdin::is_input().map_err(Error::Read)? {
-        let kinds = flags.selection.kinds_only()?;
+        let kinds = selection.kinds_only()?;
         stdin::run(global.max_recv_size, kinds, sink).await
     } else {
         let server = Server::new(global)?;
-        let again = flags.reconnect.then_some(flags.reconnect_wait);
-        stream::run(&server, flags.selection.request(), again, sink).await
+        stream::run(&server, selection.request(), again, sink).await
     }
 }

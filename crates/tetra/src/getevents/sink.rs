@@ -1,11 +1,14 @@
 //! Where events go: each is put into its form and written.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use api::tetragon::kprobe_argument::Arg;
 use api::tetragon::{GetEventsResponse, KprobeArgument, get_events_response::Event};
 
 use crate::compact::Compact;
 use crate::error::Error;
 use crate::output::{Output, complain};
+use crate::stacktrace_tree::Tree;
 
 /// What to make of an event.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub(super) enum Form {
     Compact(Compact),
     /// The bytes that are written to the file of this path, raw.
     Tty(String),
+    /// Nothing: stacks are collected.
+    Tree(Arc<Mutex<Tree>>),
 }
 
 /// Writes events in a form.
@@ -54,6 +59,10 @@ impl Sink {
                 Some(bytes) => self.output.write(bytes),
                 None => Ok(()),
             },
+            Form::Tree(tree) => {
+                tree.lock().unwrap_or_else(PoisonError::into_inner).add(event);
+                Ok(())
+            }
         }
     }
 
