@@ -6,7 +6,7 @@ use policy::checked::{FileType, ValueKind};
 use policy::document::TypeName;
 use policy::evaluate::generate::Call;
 use policy::evaluate::{Event, Value};
-use rustix::fs::{FileType as Made, Mode, OFlags, fstat, mkdir, mknodat, open, unlink};
+use rustix::fs::{FileType as Made, Mode, OFlags, fstat, mkdir, mknodat, open, symlink, unlink};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -45,10 +45,11 @@ impl Root {
         Some(Self { outside, place })
     }
 
-    /// Opens a file for each value that has a path; what cannot be a path is made one.
+    /// Opens a file for each value that has a path; what cannot be a path is made one. Some of those that
+    /// were made are deleted, if there are `words` that say so.
     pub(crate) fn open(
         &self,
-        words: &mut Words,
+        mut words: Option<&mut Words>,
         call: &Call,
         mut event: Event,
     ) -> (Event, Vec<Option<Opened>>) {
@@ -64,7 +65,11 @@ impl Root {
                 files.push(None);
                 continue;
             };
-            let opened = if path.is_empty() { pipe() } else { at_path(words, path, *file_type) };
+            let opened = if path.is_empty() {
+                pipe()
+            } else {
+                at_path(words.as_deref_mut(), path, *file_type)
+            };
             // A pipe's entry is the root of its tree: only its mount tells that there is no path.
             if *kind == TypeName::Dentry && path.is_empty() {
                 path.push(b'/');
@@ -90,7 +95,7 @@ fn pipe() -> Opened {
 }
 
 /// Opens the file of a path, made unless it is there. The path becomes what it is called.
-fn at_path(words: &mut Words, path: &mut Vec<u8>, file_type: Option<FileType>) -> Opened {
+fn at_path(words: Option<&mut Words>, path: &mut Vec<u8>, file_type: Option<FileType>) -> Opened {
     let mut names: Vec<Vec<u8>> = path
         .split(|byte| *byte == b'/')
         .filter(|name| !name.is_empty() && *name != b"." && *name != b"..")
@@ -123,6 +128,9 @@ fn at_path(words: &mut Words, path: &mut Vec<u8>, file_type: Option<FileType>) -
             Some(FileType::Directory) => mkdir(&next, Mode::RWXU),
             Some(FileType::Fifo) => make(&next, Made::Fifo),
             Some(FileType::Socket) => make(&next, Made::Socket),
+            Some(FileType::Block) => make(&next, Made::BlockDevice),
+            Some(FileType::Character) => make(&next, Made::CharacterDevice),
+            Some(FileType::Link) => symlink("nothing", &next),
             _ => make(&next, Made::RegularFile),
         };
         new = made.is_ok();
@@ -130,10 +138,11 @@ fn at_path(words: &mut Words, path: &mut Vec<u8>, file_type: Option<FileType>) -
             whole = next;
         }
     }
-    let file = open(&whole, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let file =
+        open(&whole, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).unwrap();
     let file = opened(file);
     // Not what another call has open.
-    if new && words.below(12) == 0 && unlink(&whole).is_ok() {
+    if new && words.is_some_and(|words| words.below(12) == 0) && unlink(&whole).is_ok() {
         whole.extend(b" (deleted)");
     }
     *path = whole;

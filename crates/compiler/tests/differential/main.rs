@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod arena;
+mod breadth;
 mod campaign;
 mod files;
 #[path = "../harness/mod.rs"]
@@ -27,6 +28,14 @@ use kernel::features::Feature;
 use laboratory::Laboratory;
 use policy::document::TypeName;
 use real::Given;
+
+#[test]
+fn every_operator_of_every_type_has_values_that_match_and_that_just_do_not() {
+    let Some(mut laboratory) = Laboratory::new() else { return };
+    breadth::run(&mut laboratory, None);
+    let Some(root) = files::Root::enter() else { return };
+    breadth::run(&mut laboratory, Some(&root));
+}
 
 #[test]
 fn random_policies_mean_what_the_evaluator_says() {
@@ -62,7 +71,7 @@ fn random_policies_on_files_mean_what_the_evaluator_says() {
     let kinds = [T::Fd, T::File, T::Path, T::Dentry, T::Kiocb, T::LinuxBinprm, T::Int];
     let Some(root) = files::Root::enter() else { return };
     campaign::run(&mut laboratory, &Tried::function(&kinds), |words, call, event| {
-        let (event, files) = root.open(words, call, event);
+        let (event, files) = root.open(Some(words), call, event);
         Given { files, ..Given::new(words, call, event) }
     });
 }

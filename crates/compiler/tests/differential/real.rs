@@ -19,7 +19,10 @@ use std::sync::Arc;
 pub(crate) fn can_be_made(kind: TypeName) -> bool {
     use TypeName as T;
     matches!(kind.kind(), ValueKind::Integer(_) | ValueKind::Capability)
-        || matches!(kind, T::String | T::CharBuf | T::CharIovec | T::Sockaddr | T::SockaddrUn)
+        || matches!(
+            kind,
+            T::String | T::DataLoc | T::CharBuf | T::CharIovec | T::Sockaddr | T::SockaddrUn
+        )
 }
 
 /// Stands for the position of what is not an argument.

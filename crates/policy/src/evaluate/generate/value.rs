@@ -70,7 +70,9 @@ fn one(random: &mut Random, kind: TypeName, subject: Subject, filters: &[&Filter
             if !path.is_empty() && path[0] != b'/' {
                 path.insert(0, b'/');
             }
-            let types = [FileType::Regular, FileType::Directory, FileType::Fifo, FileType::Socket];
+            use FileType as F;
+            let types =
+                [F::Regular, F::Directory, F::Fifo, F::Socket, F::Link, F::Block, F::Character];
             let file_type = random.pick(&types).copied();
             Value::Path { path, file_type: file_type.filter(|_| kind_of == ValueKind::File) }
         }
