@@ -18,6 +18,7 @@ const VFORK: u32 = 58;
 const EXECVE: u32 = 59;
 const EXIT: u32 = 60;
 const WAIT4: u32 = 61;
+const CLONE3: u32 = 435;
 
 /// `CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM`
 const THREAD: u32 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
@@ -52,6 +53,13 @@ pub(crate) fn vfork_and_exec() -> Vec<u8> {
 pub(crate) fn fork_and_exit(status: u32) -> Vec<u8> {
     let child = Code::default().exit(status);
     Code::default().call(FORK).if_zero(&child).wait().exit(0).into_executable()
+}
+
+/// Starts a process with this id, which executes the first argument with the rest of the arguments and no
+/// environment; waits for it and exits with 0, also when the id is in use.
+pub(crate) fn start_as(pid: u32) -> Vec<u8> {
+    let child = Code::default().exec_first_argument().exit(127);
+    Code::default().clone_as(pid).if_zero(&child).wait().exit(0).into_executable()
 }
 
 /// Maps so many bytes of anonymous memory, to be read and private, and exits with 0, whether that works
@@ -108,6 +116,20 @@ impl Code {
         self.with_constant(0xbf, flags)
             .bytes(&[0x31, 0xf6, 0x31, 0xd2, 0x45, 0x31, 0xd2, 0x45, 0x31, 0xc0])
             .call(CLONE)
+    }
+
+    /// clone3 with `exit_signal` SIGCHLD and `set_tid` (Linux 5.5), both structures on the stack: `xor eax, eax;
+    /// push pid; mov rcx, rsp; push rax` (cgroup)`; push 1; push rcx` (set_tid)`; push rax; push rax;
+    /// push rax; push 17; push rax; push rax; push rax; push rax; mov rdi, rsp; mov esi, 88`, and the stack
+    /// as it was: `add rsp, 96`
+    fn clone_as(self, pid: u32) -> Self {
+        self.bytes(&[0x31, 0xc0])
+            .with_constant(0x68, pid)
+            .bytes(&[0x48, 0x89, 0xe1, 0x50, 0x6a, 1, 0x51, 0x50, 0x50, 0x50, 0x6a, 17])
+            .bytes(&[0x50, 0x50, 0x50, 0x50, 0x48, 0x89, 0xe7])
+            .with_constant(0xbe, 88)
+            .call(CLONE3)
+            .bytes(&[0x48, 0x83, 0xc4, 0x60])
     }
 
     /// For any child: `mov edi, -1; xor esi, esi; xor edx, edx; xor r10d, r10d`

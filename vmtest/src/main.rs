@@ -22,6 +22,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: vmtest run [--keep] [FILTER...]   run the tests whose names contain a filter; all without one
        vmtest run --skip=PART            run all tests but those whose names contain PART
+       vmtest run --kernel=NAME          compare with what is recorded of that kernel
        vmtest list                       print the tests' names and what they need
        vmtest tool COMMAND [ARGUMENT...] do what the tests observe";
 

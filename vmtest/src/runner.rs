@@ -19,7 +19,7 @@ use nix::unistd::{Pid, geteuid};
 
 use crate::init::IN_VM;
 use crate::lab::Lab;
-use crate::test::{Test, in_vm};
+use crate::test::{KERNEL, Test, in_vm};
 use crate::tests::all;
 
 /// How one test ended.
@@ -35,7 +35,7 @@ struct Counts {
     skipped: usize,
 }
 
-/// `run [--keep] [--skip=PART] [FILTER...]`
+/// `run [--keep] [--skip=PART] [--kernel=NAME] [FILTER...]`
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     match run_all(arguments) {
         Ok(counts) => {
@@ -83,11 +83,13 @@ fn run_all(arguments: &[OsString]) -> Result<Counts> {
     let mut keep = false;
     let mut filters = Vec::new();
     let mut skipped = None;
+    let mut kernel = "";
     for argument in arguments {
         let argument = argument.to_str().context("an argument is not UTF-8")?;
         match argument {
             "--keep" => keep = true,
             _ if argument.starts_with("--skip=") => skipped = argument.strip_prefix("--skip="),
+            _ if let Some(name) = argument.strip_prefix("--kernel=") => kernel = name,
             _ => {
                 ensure!(!argument.starts_with('-'), "unknown flag {argument}");
                 filters.push(argument);
@@ -103,8 +105,7 @@ fn run_all(arguments: &[OsString]) -> Result<Counts> {
         .filter(|test| {
             let asked = filters.iter().any(|part| test.name.contains(part));
             // What takes long only when it is asked for.
-            let asked_only = ["bench::", "field::"];
-            let asked_only = asked_only.iter().any(|kind| test.name.starts_with(kind));
+            let asked_only = test.name.starts_with("bench::");
             let wanted = skipped.is_none_or(|part| !test.name.contains(part));
             asked || wanted && filters.is_empty() && !asked_only
         })
@@ -120,7 +121,7 @@ fn run_all(arguments: &[OsString]) -> Result<Counts> {
         let directory = base.join(test.name.replace("::", "-"));
         fs::create_dir_all(&directory)?;
         let start = Instant::now();
-        let outcome = run_one(test, &directory)?;
+        let outcome = run_one(test, kernel, &directory)?;
         let seconds = start.elapsed().as_secs_f64();
         match outcome {
             Outcome::Passed => {
@@ -163,7 +164,7 @@ fn keep_apart() -> Result<()> {
 }
 
 /// Runs a test in a child. `directory` has to exist; the test's output is kept in it.
-fn run_one(test: &Test, directory: &Path) -> Result<Outcome> {
+fn run_one(test: &Test, kernel: &str, directory: &Path) -> Result<Outcome> {
     let output_path = directory.join("output");
     let output = File::create(&output_path)?;
     let mut child = Command::new(std::env::current_exe()?)
@@ -171,6 +172,7 @@ fn run_one(test: &Test, directory: &Path) -> Result<Outcome> {
         // The same everywhere.
         .env_clear()
         .envs(std::env::var(IN_VM).map(|value| (IN_VM, value)))
+        .env(KERNEL, kernel)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .arg(directory)
         .process_group(0)

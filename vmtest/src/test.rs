@@ -56,6 +56,8 @@ pub(crate) enum Need {
     Host,
     /// It needs the policies of the introductory article.
     Intro,
+    /// It needs the policies that users write.
+    Field,
 }
 
 impl Need {
@@ -64,8 +66,13 @@ impl Need {
         match self {
             Self::Vm if !in_vm => Some("runs only in a VM"),
             Self::Host if in_vm => Some("runs only on the host"),
-            Self::Intro if !has_intro() => Some("the policies are not there"),
-            Self::Vm | Self::Host | Self::Intro => None,
+            Self::Intro if !is_beside("intro-tcp-connect.yaml") => {
+                Some("the policies are not there")
+            }
+            Self::Field if !is_beside("field-tcp-connect.yaml") => {
+                Some("the policies are not there")
+            }
+            Self::Vm | Self::Host | Self::Intro | Self::Field => None,
         }
     }
 }
@@ -75,8 +82,16 @@ pub(crate) fn in_vm() -> bool {
     std::env::var_os(crate::init::IN_VM).is_some()
 }
 
-/// Whether the policies of the introductory article lie beside this executable.
-fn has_intro() -> bool {
+/// What xtask calls this kernel; empty when it does not say.
+pub(crate) fn kernel() -> String {
+    std::env::var(KERNEL).unwrap_or_default()
+}
+
+/// Where the tests' processes find that name.
+pub(crate) const KERNEL: &str = "VMTEST_KERNEL";
+
+/// Whether a file lies beside this executable.
+fn is_beside(name: &str) -> bool {
     let own = std::env::current_exe().ok();
-    own.is_some_and(|own| own.with_file_name("intro-tcp-connect.yaml").exists())
+    own.is_some_and(|own| own.with_file_name(name).exists())
 }

@@ -5,6 +5,7 @@
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::Write;
+use std::net::{TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -13,11 +14,17 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, raise};
-use nix::unistd::symlinkat;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_settime};
+use nix::unistd::{
+    AccessFlags, Gid, Uid, access, setfsgid, setfsuid, setgid, setresgid, setresuid, setuid,
+    symlinkat,
+};
 
 const COMMANDS: &str = "\
 true [...]           exit with 0, whatever the arguments
@@ -32,7 +39,15 @@ unshare FILE ...     execute FILE in new uts, ipc and net namespaces
 start N FILE ...     start FILE N times at once, wait for all
 orphan FILE ...      start FILE and exit at once
 thread-link TO NAME  make a symbolic link, from a thread that is not the first
-ask-parent N         ask for the parent's process id N times";
+ask-parent N         ask for the parent's process id N times
+connect ADDRESS      connect by TCP
+send ADDRESS         send a datagram by UDP
+duplicate            duplicate a file descriptor, by dup and by dup2
+trace-me             ask to be traced by the parent
+set-user ID          change to a user and its group, in all ways
+set-clock            set a clock that cannot be set
+may-read FILE        ask whether FILE can be read
+pid-namespace FILE   execute FILE in a new pid namespace, in which it is not the first process";
 
 /// Runs a command.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
@@ -89,9 +104,51 @@ fn try_run(arguments: &[OsString]) -> Result<ExitCode> {
                 nix::unistd::getppid();
             }
         }
+        "connect" => {
+            TcpStream::connect(first(rest)?.to_str().context("an address")?)?;
+        }
+        "send" => {
+            let to = first(rest)?.to_str().context("an address")?;
+            UdpSocket::bind("0.0.0.0:0")?.send_to(b"datagram", to)?;
+        }
+        "duplicate" => {
+            let file = File::open("/dev/null")?;
+            let mut other = nix::unistd::dup(&file)?;
+            nix::unistd::dup2(&file, &mut other)?;
+        }
+        "trace-me" => nix::sys::ptrace::traceme()?,
+        "set-user" => set_user(number(rest)?)?,
+        "set-clock" => {
+            let refused = clock_settime(ClockId::CLOCK_MONOTONIC, TimeSpec::new(0, 0));
+            ensure!(refused == Err(Errno::EINVAL), "it could be set: {refused:?}");
+        }
+        "may-read" => access(&**first(rest)?, AccessFlags::R_OK)?,
+        "pid-namespace" => return in_pid_namespace(rest),
         other => bail!("no command {other:?}"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn set_user(id: u32) -> Result<()> {
+    let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+    setfsgid(group);
+    setfsuid(user);
+    setgid(group)?;
+    setresgid(group, group, group)?;
+    setuid(user)?;
+    setresuid(user, user, user)?;
+    Ok(())
+}
+
+/// As those do that enter a container: the namespace's first process is another.
+fn in_pid_namespace(arguments: &[OsString]) -> Result<ExitCode> {
+    unshare(CloneFlags::CLONE_NEWPID)?;
+    // Not this executable, which takes a process with the id 1 for a machine's first.
+    let mut first = Command::new("sleep").arg("60").spawn()?;
+    let status = command_of(arguments)?.status();
+    first.kill()?;
+    first.wait()?;
+    Ok(ExitCode::from(if status?.success() { 0 } else { 1 }))
 }
 
 fn first(arguments: &[OsString]) -> Result<&OsString> {

@@ -1,0 +1,129 @@
+//! What became of a policy on a kernel, as it is printed, recorded and compared: one line of JSON each.
+//! `cargo xtask field-table` records what the tests print, and makes a table of it.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::event::Event;
+use crate::test;
+
+/// What is recorded: lines as [`Outcome::line`] makes them, without what precedes the JSON.
+const RECORDED: &str = include_str!("outcomes.jsonl");
+
+/// What precedes an outcome in the output.
+const MARK: &str = "outcome ";
+
+/// What became of a policy.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All that was to be reported was.
+    Reports {
+        /// What was seen, see [`event_name`].
+        events: BTreeSet<String>,
+        /// Functions that this kernel does not have, which the policy accepts.
+        missing: Vec<String>,
+        /// Why it is refused before words in it are replaced, if there are some.
+        unfilled: Option<String>,
+    },
+    /// It is in force, but nothing can make it report.
+    Silent {
+        /// Why so.
+        reason: String,
+    },
+    /// It is not loaded.
+    Refused {
+        /// Why, as the user reads it.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    fn json(&self, policy: &str) -> Value {
+        let mut json = match self {
+            Self::Reports { events, missing, unfilled } => {
+                let mut json = json!({"outcome": "reports", "events": events});
+                if !missing.is_empty() {
+                    json["missing"] = json!(missing);
+                }
+                if let Some(reason) = unfilled {
+                    json["unfilled"] = json!(reason);
+                }
+                json
+            }
+            Self::Silent { reason } => json!({"outcome": "silent", "reason": reason}),
+            Self::Refused { reason } => json!({"outcome": "refused", "reason": reason}),
+        };
+        json["policy"] = json!(policy);
+        json["kernel"] = json!(test::kernel());
+        json
+    }
+
+    /// The line that tells of it.
+    pub(super) fn line(&self, policy: &str) -> String {
+        format!("{MARK}{}", self.json(policy))
+    }
+
+    /// How it differs from what is recorded, if it does. Nothing is of kernels other than the usual.
+    pub(super) fn difference(&self, policy: &str) -> Result<Option<String>> {
+        let now = self.json(policy);
+        let mut of_kernel = Vec::new();
+        for line in RECORDED.lines() {
+            let recorded: Value = serde_json::from_str(line)?;
+            if recorded["kernel"] == now["kernel"] {
+                of_kernel.push(recorded);
+            }
+        }
+        let recorded = of_kernel.iter().find(|recorded| recorded["policy"] == now["policy"]);
+        Ok(match recorded {
+            Some(recorded) if *recorded == now => None,
+            Some(recorded) => Some(format!("differs: {now}, recorded is {recorded}")),
+            None if of_kernel.is_empty() => None,
+            None => Some(format!("differs: {now}, nothing is recorded")),
+        })
+    }
+}
+
+/// What an event is called in the table: function, symbol, probe or tracepoint.
+pub(super) fn event_name(event: &Event) -> String {
+    let text = |path| event.text(path);
+    match event.kind() {
+        "process_uprobe" => text("symbol").to_owned(),
+        "process_usdt" => format!("{}:{}", text("provider"), text("name")),
+        "process_tracepoint" => format!("{}:{}", text("subsys"), text("event")),
+        "process_loader" => "loader".to_owned(),
+        _ => text("function_name").to_owned(),
+    }
+}
+
+/// The first reason of those that a refusal gives, from its place in the file on.
+pub(super) fn reason(stderr: &str, file: &str) -> Option<String> {
+    let at = |from: &str, start: usize| stderr[start + from.len()..].trim().to_owned();
+    let of_file = format!("{file}:");
+    // The agent does not know the file's name.
+    let of_agent = "refused: policy:";
+    let found = stderr.find(&of_file).map(|start| at(&of_file, start));
+    found.or_else(|| stderr.find(of_agent).map(|start| at(of_agent, start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_start_at_their_place() {
+        let reason = |stderr| reason(stderr, "a.yaml").unwrap_or_default();
+        assert_eq!(reason("Error: /x/a.yaml:7:5 spec.x: no"), "7:5 spec.x: no");
+        assert_eq!(reason("Error: unix:///s refused: policy:8:5 spec.x: no"), "8:5 spec.x: no");
+        assert_eq!(reason("Error: no"), "");
+    }
+
+    #[test]
+    fn what_is_recorded_can_be_read() {
+        for line in RECORDED.lines() {
+            let recorded: Value = serde_json::from_str(line).unwrap();
+            assert!(recorded["policy"].is_string() && recorded["kernel"].is_string(), "{line}");
+        }
+    }
+}
