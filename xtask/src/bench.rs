@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::artifacts::Profile;
 use crate::vm;
 
 /// What a line with a result starts with.
@@ -30,7 +31,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let mut results = Vec::new();
     let filter = format!("bench::{}", args.filter.as_deref().unwrap_or_default());
-    let passed = vm::one(&args.kernel, &filter, args.instructions, |line| {
+    let passed = vm::one(&args.kernel, Profile::Release, &filter, args.instructions, |line| {
         match line.strip_prefix(RESULT).map(serde_json::from_str::<Value>) {
             Some(Ok(result)) => results.push(result),
             _ => println!("{line}"),

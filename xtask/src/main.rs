@@ -7,6 +7,7 @@ mod artifacts;
 mod bench;
 mod cpio;
 mod debian;
+mod field_table;
 mod initramfs;
 mod kernels;
 mod qemu;
@@ -31,6 +32,8 @@ enum Task {
     Vm(vm::Args),
     /// Measure what things cost, as Markdown and JSON
     Bench(bench::Args),
+    /// Try policies that users write, and make the table of what becomes of them on which kernel
+    FieldTable(field_table::Args),
     /// Start the agent and print its events until Ctrl-C
     Run(run::Args),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Vm(args) => vm::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::FieldTable(args) => field_table::run(&args),
         Task::Run(args) => run::run(&args),
     };
     match result {

@@ -49,6 +49,7 @@ impl Args {
         if !self.crate_tests(kernel, kernels) {
             arguments.push(format!("--skip={CRATE_TESTS}"));
         }
+        arguments.push(format!("--kernel={kernel}"));
         arguments.extend(self.arguments.iter().cloned());
         arguments
     }
@@ -81,12 +82,13 @@ struct Session<'a> {
 /// The result says whether all passed.
 pub(crate) fn one(
     kernel: &str,
+    profile: Profile,
     filter: &str,
     instructions: bool,
     line: impl FnMut(&str),
 ) -> Result<bool> {
     let root = artifacts::repository()?;
-    let stage = artifacts::stage(&root, Profile::Release)?;
+    let stage = artifacts::stage(&root, profile)?;
     let args = Args {
         kernel: vec![kernel.to_owned()],
         filter: Some(filter.to_owned()),

@@ -270,6 +270,11 @@ mod hint {
             }
             Errno::ENOENT => ": no such place in this kernel",
             Errno::EADDRNOTAVAIL => ": the function is not one that may be probed",
+            // `within_notrace_func` in kernel/trace/trace_kprobe.c.
+            Errno::EINVAL if target.starts_with("kprobe ") => {
+                ": the kernel was built so that this function cannot be traced (notrace: copies of \
+                 functions of headers are), or does not know this way to attach"
+            }
             Errno::EINVAL => {
                 ": this kernel does not know this way to attach, or the program was loaded for \
                  another"

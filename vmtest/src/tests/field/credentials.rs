@@ -3,7 +3,6 @@
 use std::process::Command;
 
 use anyhow::Result;
-use nix::unistd::{AccessFlags, access};
 
 use super::case::{Case, Report};
 use crate::lab::{Lab, run};
@@ -81,6 +80,5 @@ fn change_credentials(lab: &Lab) -> Result<()> {
     name_host_in_namespace(lab)?;
     // What the real user may do is asked with other credentials (access_override_creds).
     run(Command::new(std::env::current_exe()?).args(["tool", "may-read", "/etc/passwd"]))?.ok()?;
-    access("/etc/passwd", AccessFlags::R_OK)?;
     Ok(())
 }

@@ -47,7 +47,10 @@ pub(super) const CASES: &[Case] = &[
     ]),
     Case::new("uprobe-host.yaml")
         .prepare(|_| shell_of_first())
-        .provoke(|_| execute("/usr/bin/bash"))
+        .provoke(|_| {
+            run(Command::new("/usr/bin/bash").args(["tool", "true"]))?.ok()?;
+            Ok(())
+        })
         .reports(&[Report::of(
             "process_uprobe",
             &[
