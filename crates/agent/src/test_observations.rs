@@ -73,6 +73,7 @@ pub(crate) fn observation(
         data: vec![Some(Observed::Size(9))],
         returned: Some(Observed::Int(-1)),
         stacks: Stacks::default(),
+        owner: None,
     }
 }
 

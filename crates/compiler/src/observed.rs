@@ -31,6 +31,17 @@ pub struct Observation {
     pub returned: Option<Observed>,
     /// Stacks, where the selector asks for them.
     pub stacks: Stacks,
+    /// Whom the event is about, where the policy tracked its socket for somebody.
+    pub owner: Option<Owner>,
+}
+
+/// Whom a socket was tracked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The process.
+    pub process: Identity,
+    /// The thread.
+    pub tid: u32,
 }
 
 /// How the thread came there: addresses of instructions, of the innermost function first; in all others

@@ -26,6 +26,9 @@ impl Pipeline {
                 image.filter(|image| image.is_known()).map(|image| image.binary.to_string());
             self.naming.name(process, binary, stacks)
         });
+        // The stacks are of who ran, the event is of whom its socket belongs to.
+        let owner = observation.owner.map(|owner| (owner.process, owner.tid));
+        let (process, tid) = owner.unwrap_or((process, tid));
         let hit = observation::event(observation, &self.config.host);
         let parent = self.table.get(process).map_or(process, |entry| entry.parent);
         self.send(Pending { process, parent, body: Body::Hit(hit, tid), time, trace });

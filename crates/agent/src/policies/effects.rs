@@ -48,11 +48,7 @@ pub fn not_judged(policy: &CheckedPolicy) -> Vec<&'static str> {
 
 /// What of the policy is not carried out, in words that follow "asks for".
 pub fn not_carried_out(policy: &CheckedPolicy) -> BTreeSet<&'static str> {
-    let mut found: BTreeSet<&'static str> = actions(policy).flat_map(of_action).collect();
-    if policy.hooks.iter().any(|hook| hook.return_action.is_some()) {
-        found.insert("returnArgAction");
-    }
-    found
+    actions(policy).flat_map(of_action).collect()
 }
 
 fn actions(policy: &Policy) -> impl Iterator<Item = &Action> {
@@ -70,8 +66,6 @@ fn of_action(action: &Action) -> Vec<&'static str> {
         }
         Action::GetUrl(_) => "GetUrl",
         Action::DnsLookup(_) => "DnsLookup",
-        Action::TrackSock(_) => "TrackSock",
-        Action::UntrackSock(_) => "UntrackSock",
         _ => return Vec::new(),
     };
     vec![one]

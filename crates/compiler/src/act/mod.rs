@@ -6,6 +6,7 @@
 //! - [`enforcer`]: NotifyEnforcer, and what the enforcer does
 //! - [`rate_limit`]: Post with a least time between equal events
 //! - [`stack`]: Post with stacks
+//! - [`track`]: TrackSock and UntrackSock
 //!
 //! Actions that interfere come first, before anything is captured, and need no memory that could be
 //! taken: what a policy forbids does not depend on whether it can be reported. Whether they take effect
@@ -18,6 +19,7 @@ mod gate;
 pub(crate) mod rate_limit;
 mod signal;
 pub(crate) mod stack;
+pub(crate) mod track;
 
 use crate::Error;
 use crate::emit::map::{control, counter};
@@ -124,6 +126,12 @@ impl Emitter<'_> {
                 self.notify(section, selector, (*error, *signal))?;
             }
             Action::CleanupEnforcerNotification => self.take_back(section),
+            Action::TrackSock(at) | Action::UntrackSock(at) => {
+                if let Some(input) = section.hook.clone().args.get(*at) {
+                    let track = matches!(action, Action::TrackSock(_));
+                    self.track(section, selector, input, track)?;
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -184,5 +192,7 @@ fn emitted(action: &Action) -> bool {
             | Action::Override(_)
             | Action::NotifyEnforcer { .. }
             | Action::CleanupEnforcerNotification
+            | Action::TrackSock(_)
+            | Action::UntrackSock(_)
     )
 }

@@ -10,9 +10,10 @@ use self::parts::Parts;
 use crate::act::stack::{Stack, file};
 use crate::base::record::Identity;
 use crate::emit::load::fault;
+use crate::emit::map::owner;
 use crate::emit::parts as part;
 use crate::emit::record::{KIND, Position, at, item};
-use crate::observed::{Fault, FilePlace, Observation, Observed, Stacks};
+use crate::observed::{Fault, FilePlace, Observation, Observed, Owner, Stacks};
 use crate::plan::{HookPlan, Input};
 use crate::value;
 use policy::CheckedPolicy;
@@ -130,6 +131,7 @@ impl Decoder {
                 data: absent(&hook.data),
                 returned: None,
                 stacks: Stacks::default(),
+                owner: None,
                 hook,
             };
             items(record, &mut observation)?;
@@ -200,6 +202,16 @@ fn absent(inputs: &[Input]) -> Vec<Option<Observed>> {
     inputs.iter().map(absent).collect()
 }
 
+/// As [`owner`] has it.
+fn read_owner(bytes: &[u8]) -> Option<Owner> {
+    let word = |at: i16| value::bytes::u32(bytes, at as usize);
+    let process = Identity {
+        ktime: value::bytes::u64(bytes, owner::KTIME as usize)?,
+        pid: word(owner::PID)?,
+    };
+    Some(Owner { process, tid: word(owner::TID)? })
+}
+
 fn items(record: &[u8], observation: &mut Observation) -> Result<(), DecodeError> {
     let mut rest = record.get(at::SIZE as usize..).unwrap_or_default();
     while !rest.is_empty() {
@@ -221,6 +233,7 @@ fn items(record: &[u8], observation: &mut Observation) -> Result<(), DecodeError
             position: code,
             kind: position.input(&hook).map(|input| input.kind.to_string()).unwrap_or_default(),
         };
+        let next = rest.get(start + length.next_multiple_of(8)..).unwrap_or_default();
         if let Position::Stack(stack) = position {
             let addresses = bytes.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes));
             match stack {
@@ -231,7 +244,12 @@ fn items(record: &[u8], observation: &mut Observation) -> Result<(), DecodeError
                     cut_off_strays(&mut observation.stacks);
                 }
             }
-            rest = rest.get(start + length.next_multiple_of(8)..).unwrap_or_default();
+            rest = next;
+            continue;
+        }
+        if position == Position::Owner {
+            observation.owner = Some(read_owner(bytes).ok_or_else(short)?);
+            rest = next;
             continue;
         }
         let input = position.input(&hook).ok_or_else(wrong)?;
@@ -246,9 +264,9 @@ fn items(record: &[u8], observation: &mut Observation) -> Result<(), DecodeError
             Position::Argument(index) => observation.args[index] = Some(value),
             Position::Data(index) => observation.data[index] = Some(value),
             Position::Returned => observation.returned = Some(value),
-            Position::Stack(_) => {}
+            Position::Stack(_) | Position::Owner => {}
         }
-        rest = rest.get(start + length.next_multiple_of(8)..).unwrap_or_default();
+        rest = next;
     }
     Ok(())
 }

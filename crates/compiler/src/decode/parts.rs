@@ -64,7 +64,7 @@ impl Parts {
                 }
                 Position::Data(index) => observation.data.get_mut(index).and_then(Option::as_mut),
                 Position::Returned => observation.returned.as_mut(),
-                Position::Stack(_) => None,
+                Position::Stack(_) | Position::Owner => None,
             };
             let Some(Observed::Bytes { bytes: whole, original }) = value else { continue };
             if whole.len() as u64 == place {

@@ -7,6 +7,7 @@ use super::record::{Position, Text};
 use super::scratch::Functions;
 use super::table::Tables;
 use crate::Machine;
+use crate::act::track::Owner;
 use crate::follow::scopes::Scopes;
 use crate::helper;
 use crate::read::Reader;
@@ -58,6 +59,8 @@ pub(crate) struct Emitter<'k> {
     pub(crate) names: Option<Slot>,
     /// The topmost components of a path, where several filters ask for them.
     pub(crate) climbed: Option<Climbed>,
+    /// Whom the section's socket belongs to, where that was looked up.
+    pub(crate) owner: Option<Owner>,
     /// While a buffer is captured at return: where it is.
     pub(crate) returned_buffer: Option<Value>,
     /// The policy's lines.

@@ -144,6 +144,22 @@ pub(crate) mod limit {
     pub(crate) const MAX: u32 = 32768;
 }
 
+/// Key and value of a socket that a policy tracks: whom it belongs to.
+pub(crate) mod owner {
+    /// Size of the key: address of the `struct sock` (u64).
+    pub(crate) const KEY_SIZE: i16 = 8;
+    /// Identity of the process: start time (u64).
+    pub(crate) const KTIME: i16 = 0;
+    /// Identity of the process: pid (u32).
+    pub(crate) const PID: i16 = 8;
+    /// The thread (u32).
+    pub(crate) const TID: i16 = 12;
+    /// Size of the value.
+    pub(crate) const SIZE: i16 = 16;
+    /// Sockets of a policy, at most.
+    pub(crate) const MAX: u32 = 32000;
+}
+
 /// Byte offsets in the counters of a section: one element for what no selector did, then one for each
 /// selector.
 pub(crate) mod counter {

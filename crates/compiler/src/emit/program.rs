@@ -296,6 +296,7 @@ fn emitter<'k>(
         texts: HashMap::new(),
         names: None,
         climbed: None,
+        owner: None,
         returned_buffer: None,
         lines,
         scopes,

@@ -59,6 +59,8 @@ pub(crate) enum Position {
     Returned,
     /// A stack.
     Stack(Stack),
+    /// Whom the event is about, where that is not who runs ([`super::map::owner`]).
+    Owner,
 }
 
 /// Where positions in `data` start.
@@ -71,6 +73,8 @@ const KERNEL_STACK: u16 = 0xc000;
 const USER_STACK: u16 = 0xc001;
 /// The same by files.
 const USER_FILES: u16 = 0xc002;
+/// The owner's.
+const OWNER: u16 = 0xc003;
 
 impl Position {
     /// As records have it.
@@ -82,13 +86,15 @@ impl Position {
             Self::Stack(Stack::Kernel) => KERNEL_STACK,
             Self::Stack(Stack::User) => USER_STACK,
             Self::Stack(Stack::UserFiles) => USER_FILES,
+            Self::Owner => OWNER,
         }
     }
 
     /// Back from a record.
     pub(crate) fn from_code(code: u16) -> Self {
         match code {
-            USER_FILES.. => Self::Stack(Stack::UserFiles),
+            OWNER.. => Self::Owner,
+            USER_FILES => Self::Stack(Stack::UserFiles),
             USER_STACK => Self::Stack(Stack::User),
             KERNEL_STACK => Self::Stack(Stack::Kernel),
             RETURNED.. => Self::Returned,
@@ -103,7 +109,7 @@ impl Position {
             Self::Argument(index) => hook.args.get(index),
             Self::Data(index) => hook.data.get(index),
             Self::Returned => hook.returned.as_ref(),
-            Self::Stack(_) => None,
+            Self::Stack(_) | Self::Owner => None,
         }
     }
 }
@@ -284,7 +290,7 @@ impl Emitter<'_> {
         }
         let ids = b.call(helper::GET_CURRENT_PID_TGID, &[]);
         b.store(Size::U32, area, at::TID, ids);
-        self.process(area)?;
+        self.process(area, base_at::PROCESS)?;
         let size = self.b.get(self.length);
         let leave = self.leave;
         self.unless(Cond::Ugt, size, RECORD_SIZE, leave); // cannot be; the verifier asks
@@ -301,8 +307,8 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// The identity of the current process.
-    fn process(&mut self, area: Value) -> Result<(), Error> {
+    /// Stores the identity of the current process as records have it, at `to + offset`.
+    pub(crate) fn process(&mut self, to: Value, offset: i16) -> Result<(), Error> {
         let task = self.current();
         let (b, read) = (&mut self.b, &self.read);
         let leader = read.offset("task_struct", "group_leader")?;
@@ -314,12 +320,12 @@ impl Emitter<'_> {
         let stored = state::lookup(b, self.maps.states, leader, false);
         b.brif(Cond::Ne, stored, 0, known, unknown);
         b.switch_to(known);
-        Who::load(b, stored, state::at::KTIME).store(b, area, base_at::PROCESS);
+        Who::load(b, stored, state::at::KTIME).store(b, to, offset);
         b.jump(done, &[]);
         b.switch_to(unknown);
         let leader = read.get(b, Base::Typed(task), "task_struct", "group_leader")?;
         let who = state::identity(b, read, Base::Address(leader))?;
-        who.store(b, area, base_at::PROCESS);
+        who.store(b, to, offset);
         b.jump(done, &[]);
         b.switch_to(done);
         Ok(())

@@ -260,8 +260,10 @@ impl Emitter<'_> {
     /// A selector has matched, or there is none. `selector`: what [`Self::first`] or
     /// [`Self::holding`] gave; 0 without selectors.
     fn matched(&mut self, section: &Section, selector: Value) -> Result<(), Error> {
+        self.find_owner(section)?;
         self.act(section, selector)?;
         if section.role == Role::Whole {
+            self.track_returned(section, selector)?;
             let leave = self.leave;
             self.unless_silent(section, selector, leave);
         }
@@ -287,6 +289,7 @@ impl Emitter<'_> {
         for (position, input) in args.chain(data) {
             self.send_parts(position, input, section.number, now)?;
         }
+        self.append_owner();
         if section.role == Role::Entry {
             self.await_return(section, selector, now)?;
             self.stacks(section, selector);
@@ -457,6 +460,7 @@ impl Emitter<'_> {
         }
         self.b.switch_to(post);
         self.act(section, selector)?;
+        self.track_returned(section, selector)?;
         self.unless_silent(section, selector, forget);
         let mut buffers = call.buffers.iter();
         for (index, input) in hook.args.iter().enumerate().filter(|(_, input)| input.return_copy) {

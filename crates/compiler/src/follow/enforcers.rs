@@ -3,13 +3,13 @@
 //!
 //! A policy that takes the place of another of its name finds what was told before.
 
+use super::digest;
 use super::maps::{Shape, Wanted};
 use crate::Error;
 use crate::emit::map::{missed, notice};
 use kernel::map::Map;
 use kernel::syscalls::Abi;
 use policy::CheckedPolicy;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Name of the task storage of a policy's notifications ([`notice`]).
 pub(crate) fn notices(policy: &CheckedPolicy) -> String {
@@ -19,12 +19,6 @@ pub(crate) fn notices(policy: &CheckedPolicy) -> String {
 /// Name of the map of a policy's counts ([`missed`]).
 pub(crate) fn missed(policy: &CheckedPolicy) -> String {
     format!("tg_miss_{}", digest(policy))
-}
-
-fn digest(policy: &CheckedPolicy) -> String {
-    let mut hasher = DefaultHasher::new();
-    (&policy.namespace, &policy.name).hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
 }
 
 /// The maps of these names.

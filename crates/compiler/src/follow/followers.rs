@@ -8,6 +8,7 @@ use super::needs::Needs;
 use super::privileges;
 use super::program::{Follower, Hook, LOST};
 use super::scopes::Scopes;
+use super::sockets;
 use super::workloads::{self, Workloads};
 use crate::base::Base;
 use crate::emit::section::Section;
@@ -33,6 +34,7 @@ pub(crate) struct Followers {
     ancestries: BTreeMap<Ancestry, Kept>,
     privileges: BTreeMap<String, Kept>,
     enforcers: BTreeMap<(String, String), Kept>,
+    sockets: BTreeMap<String, Kept>,
     pub(crate) scopes: Scopes,
     workloads: Workloads,
     cgroups: Option<Kept>,
@@ -94,6 +96,7 @@ impl Followers {
             ancestries: BTreeMap::new(),
             privileges: BTreeMap::new(),
             enforcers: BTreeMap::new(),
+            sockets: BTreeMap::new(),
             scopes: Scopes::new(base.cgroup()),
             workloads: Workloads::default(),
             cgroups: None,
@@ -158,6 +161,13 @@ impl Followers {
                 self.enforcers.insert(names, kept);
             }
         }
+        for name in needs.sockets {
+            if !self.sockets.contains_key(&name) {
+                let maps = [sockets::map(&name)];
+                let kept = Kept::start(&maps, Vec::new(), &[], &self.machine, self.keep.as_ref())?;
+                self.sockets.insert(name, kept);
+            }
+        }
         let mut changed = false;
         for restriction in needs.restrictions {
             changed |= self.scopes.add(restriction)?;
@@ -196,6 +206,7 @@ impl Followers {
         self.ancestries.retain(|ancestry, _| needs.ancestries.contains(ancestry));
         self.privileges.retain(|name, _| needs.privileges.contains(name));
         self.enforcers.retain(|names, _| needs.enforcers.contains(names));
+        self.sockets.retain(|name, _| needs.sockets.contains(name));
         if !needs.images {
             self.images = None;
         }
@@ -218,6 +229,7 @@ impl Followers {
     pub(crate) fn maps(&self) -> impl Iterator<Item = &Map> {
         let kept = self.images.iter().chain(self.ancestries.values());
         let kept = kept.chain(self.privileges.values()).chain(self.enforcers.values());
+        let kept = kept.chain(self.sockets.values());
         kept.chain(&self.cgroups).flat_map(|kept| &kept.maps)
     }
 }

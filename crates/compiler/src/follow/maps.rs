@@ -29,6 +29,13 @@ pub(crate) enum Shape {
         /// Elements at most.
         max_entries: u32,
     },
+    /// The same, where what was not used for longest gives way.
+    Recent {
+        /// Bytes in the key.
+        key_size: u32,
+        /// Elements at most.
+        max_entries: u32,
+    },
     /// One value per CPU.
     PerCpu,
     /// One value.
@@ -68,6 +75,9 @@ impl Wanted {
                 flags: MapFlags::NO_PREALLOC,
                 ..spec
             },
+            Shape::Recent { key_size, max_entries } => {
+                MapSpec { map_type: MapType::LRU_HASH, key_size, max_entries, ..spec }
+            }
             Shape::One => MapSpec { map_type: MapType::ARRAY, key_size: 4, max_entries: 1, ..spec },
             Shape::PerCpu => {
                 MapSpec { map_type: MapType::PERCPU_ARRAY, key_size: 4, max_entries: 1, ..spec }

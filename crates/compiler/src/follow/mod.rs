@@ -13,6 +13,7 @@
 //! - [`ancestry`]: whether a process descends from one of some kind
 //! - [`privileges`]: namespaces and capabilities that threads began with
 //! - [`enforcers`]: what enforcers are told
+//! - [`sockets`]: whom sockets belong to
 //! - [`scopes`]: restrictions to workloads, by number
 //! - [`workloads`]: what workload a cgroup belongs to
 
@@ -25,7 +26,18 @@ pub(crate) mod needs;
 pub(crate) mod privileges;
 mod program;
 pub(crate) mod scopes;
+pub(crate) mod sockets;
 pub(crate) mod workloads;
 
 pub(crate) use followers::Followers;
 pub(crate) use needs::Needs;
+
+use policy::CheckedPolicy;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A policy in the names of what is kept for it alone.
+fn digest(policy: &CheckedPolicy) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&policy.namespace, &policy.name).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}

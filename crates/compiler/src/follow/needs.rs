@@ -2,7 +2,7 @@
 
 use super::ancestry::Ancestry;
 use super::scopes::Restriction;
-use super::{enforcers, privileges};
+use super::{enforcers, privileges, sockets};
 use crate::emit::section::{Role, Section};
 use policy::checked::{Action, Selector};
 use std::collections::BTreeSet;
@@ -19,6 +19,8 @@ pub(crate) struct Needs {
     pub(crate) privileges: BTreeSet<String>,
     /// What enforcers are told: names of maps, two for each policy that has one.
     pub(crate) enforcers: BTreeSet<(String, String)>,
+    /// Owners of sockets: names of maps, one for each policy that tracks them.
+    pub(crate) sockets: BTreeSet<String>,
     /// Restrictions to workloads, each once.
     pub(crate) restrictions: Vec<Restriction>,
 }
@@ -33,6 +35,9 @@ impl Needs {
             if section.role == Role::Enforce || section.hook.selectors.iter().any(notifies) {
                 needs.enforcers.insert((enforcers::notices(policy), enforcers::missed(policy)));
             }
+            if sockets::asked(section) {
+                needs.sockets.insert(sockets::name(policy));
+            }
             for selector in &section.hook.selectors {
                 needs.add(selector);
                 if asks_for_changes(selector) {
@@ -45,7 +50,10 @@ impl Needs {
 
     /// Whether they need something that sections of other policies do not share.
     pub(crate) fn is_own(&self) -> bool {
-        !self.ancestries.is_empty() || !self.privileges.is_empty() || !self.enforcers.is_empty()
+        !self.ancestries.is_empty()
+            || !self.privileges.is_empty()
+            || !self.enforcers.is_empty()
+            || !self.sockets.is_empty()
     }
 
     fn restrict(&mut self, restriction: Option<Restriction>) {

@@ -15,7 +15,6 @@ use ebpf::{Cond, Function, MapRef, Module, Size, Value};
 use kernel::btf::Btf;
 use policy::CheckedPolicy;
 use policy::document::{CapabilitySet, NamespaceKind};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Byte offsets in the record, which is on every thread.
 pub(crate) mod at {
@@ -40,9 +39,7 @@ pub(crate) mod at {
 
 /// Name of the task storage of a policy.
 pub(crate) fn name(policy: &CheckedPolicy) -> String {
-    let mut hasher = DefaultHasher::new();
-    (&policy.namespace, &policy.name).hash(&mut hasher);
-    format!("tg_priv_{:016x}", hasher.finish())
+    format!("tg_priv_{}", super::digest(policy))
 }
 
 /// The maps of the policy whose storage has this name.

@@ -75,7 +75,7 @@ impl Kind for Socket {
 
 impl Emitter<'_> {
     /// The `struct sock` of a value. Goes to `fault`, which takes a status, where there is none.
-    pub(super) fn socket(
+    pub(crate) fn socket(
         &mut self,
         kind: TypeName,
         loaded: Loaded,

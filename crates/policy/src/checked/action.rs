@@ -152,10 +152,10 @@ fn allowed(kind: HookKind) -> Vec<Name> {
     let own: &[&[Name]] = match kind {
         HookKind::Kprobe => &[&signal, &[Name::Override], &fetch, &sock, &enforcer],
         HookKind::Fentry => &[&fetch, &sock],
-        HookKind::Tracepoint => &[&signal, &fetch, &enforcer],
+        HookKind::Tracepoint => &[&signal, &fetch, &sock, &enforcer],
         HookKind::Uprobe => &[&signal, &[Name::Override]],
         HookKind::Usdt => &[&signal, &[Name::Set]],
-        HookKind::Lsm => &[&signal, &[Name::Override]],
+        HookKind::Lsm => &[&signal, &[Name::Override], &sock],
     };
     [&observe[..], &own.concat()].concat()
 }

@@ -264,6 +264,15 @@ fn check_actions(
             }
             overridden = true;
         }
+        if part.key == "matchReturnActions"
+            && matches!(value, Action::TrackSock(_) | Action::UntrackSock(_))
+        {
+            checker.error(
+                path,
+                "argSock is an argument, which is gone when the function returns: move the action \
+                 to matchActions, or write returnArgAction for the socket that is returned",
+            );
+        }
         Some(Placed { place: checker.place(path), value })
     }))
 }
