@@ -165,6 +165,22 @@ fn json_says_the_same_as_yaml() {
 }
 
 #[test]
+fn actions_of_older_releases_have_no_effect() {
+    let policy = read(
+        "  kprobes:\n  - call: sys_f\n    args: [{index: 0, type: fd}, {index: 1, type: filename}]\n    \
+         selectors:\n    - matchActions: [{action: FollowFD, argFd: 0, argName: 1}]\n    \
+         - matchActions: [{action: UnfollowFD, argFd: 0, argName: 1}]\n    \
+         - matchActions: [{action: CopyFD, argFd: 0, argName: 1}]\n",
+    );
+    assert_eq!(policy.notes.len(), 3);
+    for (note, name) in policy.notes.iter().zip(["FollowFD", "UnfollowFD", "CopyFD"]) {
+        let wanted = format!("{name} is not needed any more and has no effect");
+        assert!(note.message.starts_with(&wanted), "{}", note.message);
+    }
+    assert!(policy.hooks[0].selectors.iter().all(|selector| selector.actions.is_empty()));
+}
+
+#[test]
 fn notes_tell_what_has_no_effect() {
     let policy = read(&format!(
         "  options: [{{name: policymode, value: a}}]\n  kprobes:\n  - call: sys_f\n    \

@@ -221,7 +221,7 @@ impl ValueKind {
             Self::CapabilitySet => {
                 [&[O::Equal, O::NotEqual][..], &order, &[O::CapabilitiesGained]].concat()
             }
-            Self::Capability => map.to_vec(),
+            Self::Capability => [&map[..], &range, &order[..2]].concat(),
             Self::Syscall => [&map[..], &range].concat(),
             Self::Text => [&text[..], &[O::CelExpr]].concat(),
             Self::Path => [&text[..], &[O::CelExpr]].concat(),

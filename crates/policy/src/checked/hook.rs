@@ -117,8 +117,13 @@ pub enum HookKind {
 }
 
 impl HookKind {
+    /// All of them.
+    pub const ALL: &[Self] =
+        &[Self::Kprobe, Self::Fentry, Self::Tracepoint, Self::Uprobe, Self::Usdt, Self::Lsm];
+
     /// The name of the section in the document.
-    pub(crate) fn plural(self) -> &'static str {
+    #[must_use]
+    pub fn plural(self) -> &'static str {
         match self {
             Self::Kprobe => "kprobes",
             Self::Fentry => "fentries",
@@ -129,7 +134,9 @@ impl HookKind {
         }
     }
 
-    pub(crate) fn has_return(self) -> bool {
+    /// Whether it can see what was returned.
+    #[must_use]
+    pub fn has_return(self) -> bool {
         matches!(self, Self::Kprobe | Self::Fentry | Self::Uprobe)
     }
 }

@@ -90,6 +90,10 @@ fn value(random: &mut Random, kind: TypeName, operator: Operator) -> String {
             ValueKind::Text | ValueKind::Path | ValueKind::File | ValueKind::UnixAddress => {
                 written_text(random, kind, operator)
             }
+            ValueKind::Capability if matches!(operator, O::InRange | O::NotInRange) => {
+                let least = random.below(64);
+                format!("{least}:{}", least + random.below(10))
+            }
             ValueKind::Capability => random.below(64).to_string(),
             ValueKind::Integer(width) => number(random, width, operator),
             _ => number(random, Width { bits: 64, signed: false }, operator),
