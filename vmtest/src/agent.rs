@@ -18,7 +18,7 @@ use crate::lab::{Done, Lab, run, within};
 const READY: &str = "Tetragon is ready";
 
 /// Emulation is slow; on the host the time to readiness is tested by itself.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 /// For the queue to drain and events to be written.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);

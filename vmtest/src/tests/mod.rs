@@ -8,6 +8,7 @@ mod commands;
 mod crates;
 mod credentials;
 mod enforcement;
+mod evasion;
 mod exec;
 mod exit;
 mod faults;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         policies::TESTS,
         enforcement::TESTS,
         keep::TESTS,
+        evasion::TESTS,
         bad_policies::TESTS,
         functions::TESTS,
         programs::TESTS,
