@@ -17,6 +17,7 @@ pub mod policies;
 pub mod process;
 pub mod procfs;
 pub mod redaction;
+pub mod requests;
 pub mod run;
 pub mod sensor;
 pub mod server;

@@ -44,6 +44,7 @@ use crate::process::parts::Parts;
 use crate::process::privileges;
 use crate::process::table::{Limits, Table};
 use crate::procfs::Procfs;
+use crate::requests::Requests;
 use crate::stacks::{Naming, Outbox, Settings};
 use crate::users::Users;
 
@@ -88,6 +89,7 @@ pub struct Pipeline {
     starting: bool,
     naming: Naming,
     outbox: Outbox,
+    requests: Arc<Requests>,
 }
 
 impl Pipeline {
@@ -144,6 +146,7 @@ impl Pipeline {
                 expose_addresses: config.expose_stack_addresses,
             }),
             outbox: Outbox::new(emit),
+            requests: Arc::default(),
             config,
         }
     }
@@ -153,6 +156,11 @@ impl Pipeline {
     pub fn set_lookup(&mut self, lookup: Lookup) {
         self.naming.set_lookup(lookup.clone());
         self.lookup = Some(lookup);
+    }
+
+    /// What sends the requests that policies want; without it they are counted only.
+    pub fn set_requests(&mut self, requests: Arc<Requests>) {
+        self.requests = requests;
     }
 
     /// Takes in one record of the base ring.

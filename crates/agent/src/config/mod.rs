@@ -22,6 +22,7 @@ pub use source::{Place, Source, variable};
 
 use crate::logging::LogConfig;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +58,23 @@ pub struct Config {
     pub policies: PolicyFiles,
     /// What stays in force when the agent ends.
     pub pins: PinConfig,
+    /// What policies may ask of the network.
+    pub requests: RequestConfig,
+}
+
+/// What policies may ask of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestConfig {
+    /// Whether they may.
+    pub enabled: bool,
+    /// The server that names are looked up at.
+    pub dns_server: SocketAddr,
+}
+
+impl Default for RequestConfig {
+    fn default() -> Self {
+        Self { enabled: false, dns_server: SocketAddr::from(([1, 1, 1, 1], 53)) }
+    }
 }
 
 /// What stays in force when the agent ends.

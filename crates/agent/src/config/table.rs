@@ -152,6 +152,11 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag("enable-policy-filter-debug", "Log more about policy filters", Bool(false, NotYet)),
     flag(
+        "enable-policy-requests",
+        "Send what GetUrl and DnsLookup of policies ask for, to wherever they say; otherwise it is counted only",
+        Bool(false, sets!(requests.enabled)),
+    ),
+    flag(
         "enable-process-cred",
         "Add credentials and capabilities to events",
         Bool(false, sets!(process.enable_cred)),
@@ -389,6 +394,20 @@ pub static FLAGS: &[Flag] = &[
             Sets(|c, v| {
                 c.policies.persist_dir = PathBuf::from(v);
                 OK
+            }),
+        ),
+    ),
+    flag(
+        "policy-requests-dns-server",
+        "Address and port of the server that DnsLookup of policies asks",
+        Str(
+            "1.1.1.1:53",
+            Sets(|c, v| match v.parse() {
+                Ok(server) => {
+                    c.requests.dns_server = server;
+                    OK
+                }
+                Err(_) => Err(Wrong(format!("has {v:?}; an address and port is wanted"))),
             }),
         ),
     ),

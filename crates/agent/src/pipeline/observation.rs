@@ -16,6 +16,7 @@ use crate::policies::Measures;
 impl Pipeline {
     /// Takes in what a policy saw. It is sent when its process is known, or after a bounded wait.
     pub fn observation(&mut self, mut observation: Observation) {
+        self.requests.carry_out(&observation);
         let (process, tid) = (observation.process, observation.tid);
         let time = self.clock.monotonic(observation.time);
         let stacks = std::mem::take(&mut observation.stacks);

@@ -6,12 +6,13 @@ use policy::Policy;
 use policy::checked::{Hook, Target};
 
 use super::hooks::{call, locations};
+use crate::requests::Counters as Requests;
 
 /// What was done, by the hooks of the policy in their order and then by selectors: first without one, then
 /// each in its order. Hooks and selectors of which nothing is known may be missing at the end.
 pub type BySelector = Vec<Vec<Done>>;
 
-pub(super) fn counters(done: &Done) -> TracingPolicyActionCounters {
+fn counters(done: &Done) -> TracingPolicyActionCounters {
     TracingPolicyActionCounters {
         post: done.posted,
         signal: done.signal,
@@ -24,6 +25,16 @@ pub(super) fn counters(done: &Done) -> TracingPolicyActionCounters {
         rate_limited: done.limited,
         refused: done.failed,
         ..TracingPolicyActionCounters::default()
+    }
+}
+
+/// Those of a whole policy.
+pub(super) fn all_counters(done: &Done, requests: &Requests) -> TracingPolicyActionCounters {
+    TracingPolicyActionCounters {
+        requests_answered: requests.answered,
+        requests_failed: requests.failed,
+        requests_suppressed: requests.suppressed,
+        ..counters(done)
     }
 }
 

@@ -8,6 +8,7 @@ use policy::checked::Mode;
 use policy::{CheckedPolicy, Policy, PolicyKey, Problem, Problems};
 
 use super::BySelector;
+use crate::requests;
 
 /// Puts policies in force and takes them out of it.
 pub trait Loader: Send {
@@ -71,6 +72,8 @@ pub struct Measures {
     pub by_selector: BySelector,
     /// The mode.
     pub mode: Option<Mode>,
+    /// What became of requests.
+    pub requests: requests::Counters,
     /// Events that the full ring did not take.
     pub lost: u64,
     /// Events for which the kernel side had no memory.

@@ -48,7 +48,7 @@ impl Shown<'_> {
             State::Unloading => (TracingPolicyState::TpStateUnloading, ""),
             State::Error(error) => (TracingPolicyState::TpStateError, error.as_str()),
         };
-        let Measures { done, by_selector, .. } = &self.measures;
+        let Measures { done, by_selector, requests, .. } = &self.measures;
         // Deprecated, but clients read it.
         #[allow(deprecated)]
         wire::TracingPolicyStatus {
@@ -64,7 +64,7 @@ impl Shown<'_> {
             kernel_memory_bytes: self.measures.memory,
             mode: mode(self.policy, self.measures.mode).into(),
             stats: Some(wire::TracingPolicyStats {
-                action_counters: Some(actions::counters(done)),
+                action_counters: Some(actions::all_counters(done, requests)),
                 selector_action_counters: actions::by_selector(self.policy, by_selector),
             }),
             ..wire::TracingPolicyStatus::default()

@@ -32,6 +32,7 @@ use crate::hub::Hub;
 use crate::pipeline::{Pipeline, PipelineConfig};
 use crate::policies::Loader;
 use crate::procfs::Procfs;
+use crate::requests::Requests;
 use crate::source::{Inspect, Source};
 use policies::{KernelLoader, KernelPolicies};
 use queue::{Origin, Queue};
@@ -95,6 +96,7 @@ struct Shared {
     /// What went wrong for good; the health check tells it.
     failure: Mutex<Option<String>>,
     policies: Arc<KernelPolicies>,
+    to_send: Arc<Requests>,
 }
 
 impl Shared {
@@ -118,6 +120,9 @@ impl Sensor {
         );
         let pins = plan::pins(&config.pins)?;
         let earlier = Earlier::list(&pins)?;
+        let to_send = Requests::start(&config.requests)
+            .map(Arc::new)
+            .map_err(|error| SensorError::Thread { name: "requests", error })?;
         let queue_records = usize::try_from(config.ring.queue_size).unwrap_or(usize::MAX);
         Ok(Self {
             base: Some(base),
@@ -134,7 +139,9 @@ impl Sensor {
                     config.policies.allow_degraded,
                     config.pins.keep.then_some(pins),
                     earlier,
+                    to_send.clone(),
                 )),
+                to_send,
             }),
         })
     }
@@ -172,7 +179,8 @@ impl Sensor {
         tasks.extend(unlisted::unlisted(&procfs, &tasks, attached, current));
         base.adopt(&tasks)?;
         let emit = Box::new(move |event| hub.publish(Arc::new(event)));
-        let pipeline = Pipeline::new(self.pipeline.clone(), emit);
+        let mut pipeline = Pipeline::new(self.pipeline.clone(), emit);
+        pipeline.set_requests(self.shared.to_send.clone());
         let (sender, requests) = mpsc::channel();
         let base = Arc::new(base);
         let worker = Worker::new(pipeline, base.clone(), self.shared.clone(), requests);

@@ -20,6 +20,7 @@ use policy::{CheckedPolicy, PolicyKey};
 use super::earlier::Earliers;
 use super::plan;
 use crate::policies::{Added, BySelector, LoadError, Loader, Measures, Named};
+use crate::requests::{self, Requests};
 
 /// How long what loading needs is kept without policies. In this time all that the last one wrote has
 /// been read.
@@ -36,6 +37,8 @@ pub(super) struct KernelPolicies {
     pins: Option<PathBuf>,
     /// What agents before this one left in force.
     pub(super) earlier: Earliers,
+    /// What policies ask of the network.
+    requests: Arc<Requests>,
     state: Mutex<State>,
     /// A decoder for the pipeline thread, which takes it before it reads the first record.
     decoder: Mutex<Option<Decoder>>,
@@ -75,9 +78,10 @@ impl KernelPolicies {
         allow_degraded: bool,
         pins: Option<PathBuf>,
         earlier: Vec<Earlier>,
+        requests: Arc<Requests>,
     ) -> Self {
         let earlier = Earliers::new(earlier);
-        Self { btf_file, allow_degraded, pins, earlier, ..Self::default() }
+        Self { btf_file, allow_degraded, pins, earlier, requests, ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -192,11 +196,17 @@ impl InForce {
         Ok(measures.collect())
     }
 
-    fn all_measures(&self) -> Result<HashMap<PolicyKey, Measures>, compiler::Error> {
+    fn all_measures(
+        &self,
+        requests: &Requests,
+    ) -> Result<HashMap<PolicyKey, Measures>, compiler::Error> {
         let mut all = self.measures()?;
         for (key, measures) in &mut all {
             measures.memory = self.policies.memory_bytes(key)?.unwrap_or(0);
             measures.by_selector = self.by_selector(key)?;
+            let plan = self.policies.plan(key);
+            measures.requests =
+                plan.map(|plan| requests.counters(&plan.policy)).unwrap_or_default();
         }
         Ok(all)
     }
@@ -241,7 +251,10 @@ impl Loader for KernelLoader {
         let results = in_force.policies.add_all(policies.to_vec());
         in_force.note_idle();
         let outcome = |((_, result), (key, policy)): ((_, Result<_, _>), &Named)| match result {
-            Ok(policies::Added { notes, .. }) => {
+            Ok(policies::Added { mut notes, .. }) => {
+                if !self.0.requests.are_sent() {
+                    notes.extend(requests::not_sent(policy));
+                }
                 Ok(Added { hooks: in_force.places(key, policy), notes })
             }
             Err(policies::AddError::Plan(problems)) => Err(LoadError::Refused(problems)),
@@ -271,7 +284,7 @@ impl Loader for KernelLoader {
     fn measures(&mut self) -> HashMap<PolicyKey, Measures> {
         let state = self.0.lock();
         let Some(in_force) = &state.in_force else { return HashMap::new() };
-        in_force.all_measures().unwrap_or_else(|error| {
+        in_force.all_measures(&self.0.requests).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the counters of policies");
             HashMap::new()
         })

@@ -5,6 +5,7 @@ use super::checker::Checker;
 use super::comparison::ValueKind;
 use super::hook::{Facts, HookKind};
 use super::register::Assignment;
+use super::request;
 use crate::document::{Action as Written, ActionName as Name, TypeName};
 use crate::problem::{Path, alternatives, excerpt};
 use std::time::Duration;
@@ -200,9 +201,13 @@ pub(crate) fn check(
         }
         Name::Override if facts.kind == HookKind::Uprobe => set_registers(written, path, checker),
         Name::Override => check_override(written, facts, path, checker),
-        Name::GetUrl => given(&written.url, "argUrl", name, path, checker).map(Action::GetUrl),
+        Name::GetUrl => {
+            let url = given(&written.url, "argUrl", name, path, checker)?;
+            checker.ok(&path.key("argUrl"), request::url(&url)).map(|()| Action::GetUrl(url))
+        }
         Name::DnsLookup => {
-            given(&written.fqdn, "argFqdn", name, path, checker).map(Action::DnsLookup)
+            let name = given(&written.fqdn, "argFqdn", name, path, checker)?;
+            checker.ok(&path.key("argFqdn"), request::name(&name)).map(|()| Action::DnsLookup(name))
         }
         Name::TrackSock => sock(written, args, path, checker).map(Action::TrackSock),
         Name::UntrackSock => sock(written, args, path, checker).map(Action::UntrackSock),

@@ -17,6 +17,7 @@ mod process;
 mod program;
 mod quoting;
 mod register;
+mod request;
 mod scope;
 mod selector;
 mod settings;

@@ -256,7 +256,7 @@ fn check_actions(
     checker: &mut Checker<'_>,
 ) -> Vec<Placed<Action>> {
     let mut overridden = false;
-    flat(part.check(checker, |written, path, checker| {
+    let actions = flat(part.check(checker, |written, path, checker| {
         let value = action::check(written, facts, args, path, checker)?;
         if matches!(value, Action::Override(_) | Action::SetRegisters(_)) {
             if overridden {
@@ -274,7 +274,17 @@ fn check_actions(
             );
         }
         Some(Placed { place: checker.place(path), value })
-    }))
+    }));
+    if actions.iter().any(|action: &Placed<Action>| action.value == Action::NoPost) {
+        for action in &actions {
+            if let Action::GetUrl(_) | Action::DnsLookup(_) = action.value {
+                let message =
+                    "the request is made when the event arrives: with NoPost there is none";
+                checker.report.note(action.place.mark, &part.path.key(part.key), message);
+            }
+        }
+    }
+    actions
 }
 
 fn check_workloads(

@@ -71,6 +71,9 @@ fn row(policy: &TracingPolicyStatus) -> Vec<String> {
         nopost: _,
         rate_limited: _,
         refused: _,
+        requests_answered: _,
+        requests_failed: _,
+        requests_suppressed: _,
     } = counters.unwrap_or_default();
     let enforced = signal + r#override + notify_enforcer + set;
     let monitored = monitor_signal + monitor_override + monitor_notify_enforcer + monitor_set;
@@ -181,6 +184,9 @@ mod tests {
                 nopost: 100,
                 rate_limited: 1000,
                 refused: 10_000,
+                requests_answered: 100_000,
+                requests_failed: 1_000_000,
+                requests_suppressed: 10_000_000,
             }),
             ..TracingPolicyStats::default()
         });
