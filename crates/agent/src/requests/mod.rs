@@ -4,8 +4,8 @@
 //! events: what the queue does not take, or a policy wants too often, is dropped and counted for the
 //! policy, as are all of them without the flag. Nothing is done with answers but to count them.
 //!
-//! - [`http`]: GetUrl
-//! - [`dns`]: DnsLookup
+//! - [`http`]: what GetUrl sends
+//! - [`dns`]: what DnsLookup sends
 //! - [`allowance`]: how often a policy may ask
 
 mod allowance;
