@@ -8,6 +8,8 @@
 pub mod btf;
 pub mod btf_object;
 pub mod capability;
+#[cfg(all(any(test, feature = "child"), target_arch = "x86_64"))]
+pub mod child;
 pub mod clock;
 pub mod cpu;
 mod errno;

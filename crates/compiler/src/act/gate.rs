@@ -15,6 +15,8 @@ use crate::emit::map::{self, counter, mark};
 use crate::emit::section::Section;
 use crate::emit::{Emitter, map::control};
 use crate::helper;
+use crate::plan::gates::HOOKS_MAX;
+use crate::plan::{Denial, Gate};
 use crate::read::Base;
 use ebpf::{Cond, MapRef, Operand, Size, Value};
 
@@ -57,6 +59,10 @@ impl Emitter<'_> {
         self.b.store(Size::U64, storage, mark::NUMBER, number);
         self.b.store(Size::U32, storage, mark::MODE, section.mode as i32);
         self.b.store(Size::U32, storage, mark::ERROR, error);
+        for (offset, gates) in (mark::GATES..).step_by(8).zip(gates(section)) {
+            let gates = self.b.iconst(gates as i64);
+            self.b.store(Size::U64, storage, offset, gates);
+        }
         self.b.store(Size::U32, storage, mark::SET, 1);
         if let Some(counter) = counted {
             self.count_of(selector, counter);
@@ -69,10 +75,15 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// The section at a gate.
-    pub(crate) fn gate(&mut self) -> Result<(), Error> {
+    /// The section at the gate of a number. Calls pass gates of others too, whose errors may become
+    /// others on the way: only those of the call deny it.
+    pub(crate) fn gate(&mut self, number: u8) -> Result<(), Error> {
         let leave = self.leave;
         let storage = self.marked()?;
+        let gates = self.b.load(Size::U64, storage, mark::GATES + i16::from(number / 64) * 8);
+        let bit = self.b.iconst(1 << (number % 64));
+        let mine = self.b.and(gates, bit);
+        self.unless(Cond::Eq, mine, 0, leave);
         let error = self.b.load(Size::U32, storage, mark::ERROR);
         let denied = self.denied(error);
         if let Some(verdict) = self.verdict {
@@ -154,6 +165,17 @@ impl Emitter<'_> {
         let registers = self.b.call(helper::TASK_PT_REGS, &[task]);
         Ok(self.read.get(&mut self.b, Base::Typed(registers), "pt_regs", register::NUMBER)?)
     }
+}
+
+/// The gates at which a section's calls are denied, by bits.
+fn gates(section: &Section) -> [u64; HOOKS_MAX / 64] {
+    let mut bits = [0; HOOKS_MAX / 64];
+    if let Some(Denial::Gates(gated)) = &section.hook.denial {
+        for Gate { number, .. } in &gated.gates {
+            bits[usize::from(number / 64)] |= 1 << (number % 64);
+        }
+    }
+    bits
 }
 
 /// What an error of a policy becomes in a mark: -4095 to 0; what is no error becomes -1.

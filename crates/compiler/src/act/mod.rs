@@ -48,7 +48,7 @@ pub(crate) fn at_entry(selectors: &[Selector]) -> bool {
 /// Whether a section decides about calls.
 pub(crate) fn decides(section: &Section) -> bool {
     match section.role {
-        Role::Gate => true,
+        Role::Gate(_) => true,
         Role::Whole | Role::Entry | Role::Enforce => {
             matches!(section.hook.denial, Some(Denial::Result | Denial::Modify))
         }

@@ -86,8 +86,10 @@ pub(crate) mod mark {
     pub(crate) const MODE: i16 = 12;
     /// 0: there is no mark (u32).
     pub(crate) const SET: i16 = 16;
+    /// The gates that are to deny, bit n % 64 of word n / 64 for number n (u64 each).
+    pub(crate) const GATES: i16 = 24;
     /// Size.
-    pub(crate) const SIZE: i16 = 24;
+    pub(crate) const SIZE: i16 = GATES + crate::plan::gates::HOOKS_MAX as i16 / 8;
 }
 
 /// Byte offsets in what a thread has told a policy's enforcer.

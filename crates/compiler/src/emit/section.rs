@@ -24,8 +24,8 @@ pub(crate) enum Role {
     Entry,
     /// The return.
     Return,
-    /// An LSM hook at which calls are denied whose entry marked the thread.
-    Gate,
+    /// The LSM hook of this number, at which calls are denied whose entry marked the thread for it.
+    Gate(u8),
     /// The return, where the mark is taken away.
     Unmark,
     /// The entry, after the one that marks: gives the call's result in its place.
@@ -71,7 +71,7 @@ impl Section {
     /// Whether it does nothing that another one at the same place does not do.
     pub(crate) fn repeats(&self, other: &Self) -> bool {
         match (self.role, other.role) {
-            (Role::Gate, Role::Gate) | (Role::Replace, Role::Replace) => true,
+            (Role::Gate(_), Role::Gate(_)) | (Role::Replace, Role::Replace) => true,
             (Role::Unmark, Role::Unmark) => self.hook.attachment == other.hook.attachment,
             _ => false,
         }
@@ -91,7 +91,7 @@ impl Emitter<'_> {
         match section.role {
             Role::Whole | Role::Entry => self.entry(section),
             Role::Return => self.at_return(section),
-            Role::Gate => self.gate(),
+            Role::Gate(number) => self.gate(number),
             Role::Unmark => {
                 self.unmark();
                 Ok(())

@@ -77,7 +77,7 @@ fn gated(hook: &HookPlan, mut places: Vec<(Place, Role)>) -> Vec<(Place, Role)> 
             _ => Place::SyscallExit,
         };
         let gate = |gate: &Gate| Place::Lsm { hook: gate.hook.clone(), id: gate.id };
-        let gates = gates.iter().map(|one| (gate(one), Role::Gate));
+        let gates = gates.iter().map(|one| (gate(one), Role::Gate(one.number)));
         places.splice(0..0, gates.chain([(exit, Role::Unmark)]));
     }
     if let (Some(Denial::OverrideReturn), Attachment::Kprobe { function, .. }) =

@@ -54,6 +54,8 @@ pub struct Gate {
     pub hook: String,
     /// Type of `bpf_lsm_HOOK` in the kernel's BTF.
     pub id: TypeId,
+    /// Its number ([`gates::number`]).
+    pub number: u8,
 }
 
 /// Whether a number is one that LSM hooks and fmod_ret programs deny with.
@@ -199,6 +201,9 @@ impl Planner<'_> {
             Answer::Always(error) => {
                 remarks.push(format!("the caller gets error {error}, whatever argError says"));
             }
+            Answer::PolicyOr(error, uses) => {
+                remarks.push(format!("with {uses} the caller gets error {error}"));
+            }
             Answer::Silent(what) => remarks.push(format!("the caller gets no error: {what}")),
         }
         remarks.extend(gates.harmless.map(|what| format!("not denied: {what}")));
@@ -212,7 +217,9 @@ impl Planner<'_> {
         let id = |hook: &str| btf.find(Kind::Func, &format!("bpf_lsm_{hook}"));
         let gates = gates::of(syscall).map_err(|error| error.to_string())?;
         let names = gates.hooks(btf).map_err(|error| error.to_string())?;
-        let gate = |hook: &'static str| Some(Gate { hook: hook.to_owned(), id: id(hook)? });
+        let gate = |hook: &'static str| {
+            Some(Gate { hook: hook.to_owned(), id: id(hook)?, number: gates::number(hook)? })
+        };
         let no_answer = match gates.answer {
             Answer::PolicyExcept(error) => Some(error),
             _ => None,

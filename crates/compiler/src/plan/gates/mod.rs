@@ -75,6 +75,8 @@ pub enum Answer {
     PolicyExcept(i32),
     /// This error (positive), whatever the policy says.
     Always(i32),
+    /// The policy's error, but this one (positive) for some uses: which.
+    PolicyOr(i32, &'static str),
     /// No error, as the call never tells one; a sentence on what it gives.
     Silent(&'static str),
 }
@@ -144,6 +146,28 @@ pub fn of(call: &str) -> Result<&'static Gates, NoGate> {
     match uncovered().find(|uncovered| uncovered.calls.contains(&call)) {
         Some(&Uncovered { why, instead, .. }) => Err(NoGate::Uncovered { why, instead }),
         None => Err(NoGate::Unknown),
+    }
+}
+
+/// The number of a hook among all that are gates, below [`HOOKS_MAX`].
+pub fn number(hook: &str) -> Option<u8> {
+    let ways = all().flat_map(|gates| gates.ways);
+    let mut hooks: Vec<&str> = ways.flat_map(Way::hooks).copied().collect();
+    hooks.sort_unstable();
+    hooks.dedup();
+    hooks.binary_search(&hook).ok().and_then(|number| u8::try_from(number).ok())
+}
+
+/// Hooks that can be gates, at most.
+pub const HOOKS_MAX: usize = 128;
+
+impl Way {
+    /// The hooks that it names.
+    fn hooks(&self) -> &[&'static str] {
+        match self {
+            Self::First(hooks) => hooks,
+            Self::IfAny(hook) => std::slice::from_ref(hook),
+        }
     }
 }
 

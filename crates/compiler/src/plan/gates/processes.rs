@@ -253,7 +253,8 @@ pub(super) const GATES: &[Gates] = &[
         &["semctl"],
         &[First(&["sem_semctl"])],
         "each command asks before it reads or changes the set",
-    ),
+    )
+    .answer(Answer::PolicyOr(EACCES, "SETVAL")),
     gates(
         &["shmget"],
         &[First(&["shm_alloc_security"]), First(&["shm_associate"])],

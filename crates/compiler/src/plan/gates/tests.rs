@@ -1,7 +1,7 @@
 //! The table against the names of system calls and the running kernel's types; and the document that
 //! holds it, `docs/enforcement.md`. `BLESS=1 cargo test -p compiler gates` writes it anew.
 
-use super::{Answer, Gates, NoGate, Way, all, of, uncovered};
+use super::{Answer, Gates, NoGate, Way, all, number, of, uncovered};
 use crate::invented::{Invented, features};
 use kernel::Errno;
 use kernel::btf::Btf;
@@ -13,13 +13,6 @@ use std::path::Path;
 /// Before and after what is made of the table in the document.
 const BEGIN: &str = "<!-- made by the tests of crates/compiler/src/plan/gates: begin -->\n";
 const END: &str = "<!-- end -->\n";
-
-fn hooks(way: &Way) -> &[&'static str] {
-    match way {
-        Way::First(hooks) => hooks,
-        Way::IfAny(hook) => std::slice::from_ref(hook),
-    }
-}
 
 #[test]
 fn every_name_is_one_system_call_and_listed_once() {
@@ -41,13 +34,23 @@ fn every_entry_has_gates_that_are_named_as_hooks() {
         let calls = gates.calls;
         assert!(gates.ways.iter().any(|way| matches!(way, Way::First(_))), "{calls:?}");
         let mut seen = HashSet::new();
-        for hook in gates.ways.iter().flat_map(hooks) {
+        for hook in gates.ways.iter().flat_map(Way::hooks) {
             assert!(seen.insert(hook), "{hook} is twice a gate of {calls:?}");
             let prefixed = hook.starts_with("bpf_lsm_") || hook.starts_with("security_");
             assert!(!prefixed, "{hook} of {calls:?}");
         }
-        assert!(gates.ways.iter().all(|way| !hooks(way).is_empty()), "{calls:?}");
+        assert!(gates.ways.iter().all(|way| !way.hooks().is_empty()), "{calls:?}");
     }
+}
+
+#[test]
+fn gates_are_numbered() {
+    let hooks: HashSet<&str> =
+        all().flat_map(|gates| gates.ways).flat_map(Way::hooks).copied().collect();
+    let numbers: HashSet<u8> = hooks.iter().map(|hook| number(hook).unwrap()).collect();
+    assert_eq!(numbers.len(), hooks.len());
+    assert!(hooks.len() <= super::HOOKS_MAX);
+    assert_eq!(number("task_free"), None);
 }
 
 #[test]
@@ -121,6 +124,7 @@ fn row(gates: &Gates) -> String {
         Answer::Policy => None,
         Answer::PolicyExcept(error) => Some(format!("not with error {}", name(error))),
         Answer::Always(error) => Some(format!("always with {}", name(error))),
+        Answer::PolicyOr(error, uses) => Some(format!("with {} for {uses}", name(error))),
         Answer::Silent(what) => Some(format!("silently: {what}")),
     };
     let except =
