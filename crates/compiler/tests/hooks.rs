@@ -154,7 +154,7 @@ fn every_kind_of_hook_matches_or_just_does_not() {
         let mut tried = |hook: &str, selector: &str, expected: usize| {
             let yaml = format!("{hook}\nselectors: [{{{selector}}}]\n");
             harness.load(&policy("tried", kind.plural(), &yaml));
-            let seen: Vec<Observation> = harness.everything_during(|| act());
+            let seen: Vec<Observation> = harness.everything_during(&act);
             harness.remove("tried");
             let own =
                 seen.iter().filter(|seen| of_programs || seen.process.pid == std::process::id());

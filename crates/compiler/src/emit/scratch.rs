@@ -42,8 +42,11 @@ pub(crate) const SIZE: i32 = STATE + 8;
 
 // A value of a per-CPU map can have 32 KiB at most (PCPU_MIN_UNIT_SIZE).
 const _: () = assert!(SIZE <= 32768 && PATH % 8 == 0 && WALK % 8 == 0);
+/// Places behind one that is masked that are looked at with it.
+pub(crate) const PLACES: i32 = 8;
+
 // Behind any place in any text there is room for the longest value.
-const _: () = assert!(RECORD + ITEM_MASK + 16 + PLACE_MASK + TEXT_MAX + 8 <= SIZE);
+const _: () = assert!(RECORD + ITEM_MASK + 16 + PLACE_MASK + PLACES + TEXT_MAX + 8 <= SIZE);
 
 /// The function that takes an area: gives its number, or [`AREAS`] when all are taken.
 pub(crate) fn acquire(maps: &map::Maps) -> Result<Function, Error> {

@@ -1,5 +1,5 @@
 //! Whether a regular expression matches a part of a text: the automaton's table is a map, and a `bpf_loop`
-//! callback goes from state to state, one byte at a time, until it is decided.
+//! callback goes from state to state, a few bytes at a time, until it is decided.
 //!
 //! States are places in the table, where their rows begin. The one that it is in is kept in the scratch area:
 //! of what is on the caller's stack, the verifier of before Linux 6.7 thinks that it stays as it was before
@@ -7,7 +7,7 @@
 
 use crate::Error;
 use crate::emit::record::Bytes;
-use crate::emit::scratch::{PLACE_MASK, STATE};
+use crate::emit::scratch::{PLACE_MASK, PLACES, STATE};
 use crate::emit::table::{TableKind, TableSpec};
 use crate::emit::{Emitter, Targets};
 use crate::helper;
@@ -20,8 +20,10 @@ mod at {
     pub(super) const START: i16 = 0;
     /// The scratch area (pointer).
     pub(super) const AREA: i16 = 8;
+    /// The text's length (u64).
+    pub(super) const LENGTH: i16 = 16;
     /// Size.
-    pub(super) const SIZE: u32 = 16;
+    pub(super) const SIZE: u32 = 24;
 }
 
 /// In the map: the column of each byte, then the rows, whose entries are places of rows (u16).
@@ -64,10 +66,13 @@ pub(crate) fn matches(
     let given = b.temporary(at::SIZE, 8);
     b.slot_store(Size::U64, given, at::START, text.start);
     b.slot_store(Size::U64, given, at::AREA, area);
+    b.slot_store(Size::U64, given, at::LENGTH, text.length);
     let step = b.func_addr(step);
     let given = b.slot_addr(given, 0);
     let flags = b.iconst(0);
-    b.call(helper::LOOP, &[text.length, step, given, flags]);
+    let steps = b.add(text.length, PLACES - 1);
+    let steps = b.lshr(steps, PLACES.trailing_zeros() as i32);
+    b.call(helper::LOOP, &[steps, step, given, flags]);
     let state = b.load(Size::U64, area, STATE as i16);
     // Of the two states that decide nothing leads out, so that the end may be asked in any case.
     let last = b.iconst(i64::from(table.columns) - 1);
@@ -88,26 +93,40 @@ impl Table {
     }
 }
 
-/// The callback: goes on by one byte. Gives 1, to stop, when it is decided.
+/// The callback: goes on by a few bytes. Gives 1, to stop, when it is decided.
 fn step(table: Table) -> Result<Function, Error> {
     let mut b = FunctionBuilder::new("tg_match", 2);
     let (index, given) = (b.param(0), b.param(1));
+    let place = b.shl(index, PLACES.trailing_zeros() as i32);
     let start = b.load(Size::U64, given, at::START);
     let area = b.load(Size::U64, given, at::AREA);
-    let place = b.and(index, PLACE_MASK);
+    let length = b.load(Size::U64, given, at::LENGTH);
+    let rest = b.sub(length, place);
+    let place = b.and(place, PLACE_MASK);
     let here = b.add(start, place);
-    let byte = b.load(Size::U8, here, 0);
     let columns = b.map_value(table.map, 0);
-    let column = b.add(columns, byte);
-    let column = b.load(Size::U8, column, 0);
-    let state = b.load(Size::U64, area, STATE as i16);
-    let state = table.follow(&mut b, state, column);
-    b.store(Size::U64, area, STATE as i16, state);
-    let (go_on, decided) = (b.create_block(), b.create_block());
-    b.brif(Cond::Ugt, state, table.columns, go_on, decided);
-    b.switch_to(go_on);
-    b.ret(0);
-    b.switch_to(decided);
-    b.ret(1);
+    let mut state = b.load(Size::U64, area, STATE as i16);
+    let [stop, last] = [(); 2].map(|()| b.create_block());
+    let (stopped, reached) = (b.append_param(stop), b.append_param(last));
+    for after in 0..PLACES {
+        let on = b.create_block();
+        if after > 0 {
+            let there = b.create_block();
+            b.branch(Cond::Ugt, rest, after, there, &[], last, &[state]);
+            b.switch_to(there);
+        }
+        let byte = b.load(Size::U8, here, after as i16);
+        let column = b.add(columns, byte);
+        let column = b.load(Size::U8, column, 0);
+        state = table.follow(&mut b, state, column);
+        b.branch(Cond::Ugt, state, table.columns, on, &[], stop, &[state]);
+        b.switch_to(on);
+    }
+    b.jump(last, &[state]);
+    for (block, state, result) in [(stop, stopped, 1), (last, reached, 0)] {
+        b.switch_to(block);
+        b.store(Size::U64, area, STATE as i16, state);
+        b.ret(result);
+    }
     Ok(b.finish()?)
 }

@@ -1,5 +1,6 @@
 //! Whether a text contains one of some values: tried at every place, by a `bpf_loop` callback made for
-//! the values. Kernels have functions for this only since 6.17 (`bpf_strnstr`); this works on all.
+//! the values, which tries several places at a time. Kernels have functions for this only since 6.17
+//! (`bpf_strnstr`); this works on all, and is no slower.
 
 use super::text::word;
 use crate::Error;
@@ -7,7 +8,7 @@ use crate::emit::record::Bytes;
 use crate::emit::scratch::{PLACE_MASK, TEXT_MAX};
 use crate::emit::{Emitter, Targets};
 use crate::helper;
-use ebpf::{AluOp, Cond, Function, FunctionBuilder, Operand, Size, Value};
+use ebpf::{AluOp, Block, Cond, Function, FunctionBuilder, Operand, Size, Value};
 
 /// What the callback works on.
 mod at {
@@ -43,32 +44,79 @@ pub(crate) fn contains(
     e.require(Cond::Uge, text.length, shortest as i32, to.no);
     let search = e.function("tg_search", step(&values, ignoring_case)?);
     let b = &mut e.b;
+    let stride = stride(&values);
     let state = b.temporary(at::SIZE, 8);
     b.slot_store(Size::U64, state, at::START, text.start);
     b.slot_store(Size::U64, state, at::LENGTH, text.length);
     b.slot_store(Size::U64, state, at::FOUND, 0);
     let places = b.sub(text.length, shortest as i32 - 1);
+    let steps = b.add(places, stride - 1);
+    let steps = b.lshr(steps, stride.trailing_zeros() as i32);
     let search = b.func_addr(search);
     let state_at = b.slot_addr(state, 0);
     let flags = b.iconst(0);
-    b.call(helper::LOOP, &[places, search, state_at, flags]);
+    b.call(helper::LOOP, &[steps, search, state_at, flags]);
     let found = b.slot_load(Size::U64, state, at::FOUND);
     b.brif(Cond::Ne, found, 0, to.yes, to.no);
     Ok(())
 }
 
-/// The callback: tries all values at one place. Gives 1, to stop, when one is there.
+/// How many places one step tries: a power of two. Few where there are many values: the verifier takes much
+/// longer for long callbacks.
+fn stride(values: &[Vec<u8>]) -> i32 {
+    match values.len() {
+        0..=1 => 8,
+        2 => 4,
+        3..=4 => 2,
+        _ => 1,
+    }
+}
+
+/// The callback: tries all values at a few places. Gives 1, to stop, when one is there.
 fn step(values: &[Vec<u8>], ignoring_case: bool) -> Result<Function, Error> {
+    let stride = stride(values);
     let mut b = FunctionBuilder::new("tg_search", 2);
     let place = b.param(0);
+    let place = b.shl(place, stride.trailing_zeros() as i32);
     let state = b.param(1);
     let start = b.load(Size::U64, state, at::START);
     let length = b.load(Size::U64, state, at::LENGTH);
     let rest = b.sub(length, place);
     let place = b.and(place, PLACE_MASK);
     let here = b.add(start, place);
-    let head = b.load(Size::U64, here, 0);
-    let head = if ignoring_case { lower(&mut b, head) } else { head };
+    let found = b.create_block();
+    for after in 0..stride {
+        at_place(&mut b, values, ignoring_case, Place { here, rest, after }, found);
+    }
+    b.ret(0);
+    b.switch_to(found);
+    b.store(Size::U64, state, at::FOUND, 1);
+    b.ret(1);
+    Ok(b.finish()?)
+}
+
+/// A place in the text.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Where the step begins.
+    here: Value,
+    /// How many bytes there are from there on.
+    rest: Value,
+    /// How far behind it the place is.
+    after: i32,
+}
+
+/// Tries all values at one place; goes to `found` when one is there.
+fn at_place(
+    b: &mut FunctionBuilder,
+    values: &[Vec<u8>],
+    ignoring_case: bool,
+    place: Place,
+    found: Block,
+) {
+    let Place { here, rest, after } = place;
+    let head = b.load(Size::U64, here, after as i16);
+    let head = if ignoring_case { lower(b, head) } else { head };
     for value in values {
         let next = b.create_block();
         // The first word, or the part of it that the value has.
@@ -77,33 +125,30 @@ fn step(values: &[Vec<u8>], ignoring_case: bool) -> Result<Function, Error> {
         first[..used].copy_from_slice(&value[..used]);
         let mut mask = [0; 8];
         mask[..used].fill(0xff);
-        let found = if used == 8 {
+        let there = if used == 8 {
             head
         } else {
             let mask = b.iconst(u64::from_ne_bytes(mask) as i64);
             b.and(head, mask)
         };
-        let first = operand(&mut b, u64::from_ne_bytes(first));
-        go_on(&mut b, Cond::Eq, found, first, next);
-        go_on(&mut b, Cond::Uge, rest, Operand::Imm(value.len() as i32), next);
+        let first = operand(b, u64::from_ne_bytes(first));
+        go_on(b, Cond::Eq, there, first, next);
+        go_on(b, Cond::Uge, rest, Operand::Imm(value.len() as i32 + after), next);
         let mut at = used;
         while let Some((size, expected)) = word(value, at) {
-            let found = b.load(size, here, at as i16);
-            let found = if ignoring_case { lower(&mut b, found) } else { found };
-            let expected = operand(&mut b, expected);
-            go_on(&mut b, Cond::Eq, found, expected, next);
+            let there = b.load(size, here, (at + after as usize) as i16);
+            let there = if ignoring_case { lower(b, there) } else { there };
+            let expected = operand(b, expected);
+            go_on(b, Cond::Eq, there, expected, next);
             at += size.bytes() as usize;
         }
-        b.store(Size::U64, state, at::FOUND, 1);
-        b.ret(1);
+        b.jump(found, &[]);
         b.switch_to(next);
     }
-    b.ret(0);
-    Ok(b.finish()?)
 }
 
 /// Goes on here when the comparison holds, else at `otherwise`.
-fn go_on(b: &mut FunctionBuilder, cond: Cond, left: Value, right: Operand, otherwise: ebpf::Block) {
+fn go_on(b: &mut FunctionBuilder, cond: Cond, left: Value, right: Operand, otherwise: Block) {
     let on = b.create_block();
     b.brif(cond, left, right, on, otherwise);
     b.switch_to(on);
