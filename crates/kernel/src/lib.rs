@@ -1,5 +1,6 @@
 //! The running kernel: what it is ([`btf`], [`kallsyms`], [`syscalls`], [`tracefs`], [`kconfig`]), what it
-//! can do ([`features`]), and making it do it ([`map`], [`program`], [`link`], [`ringbuf`], [`pin`]).
+//! can do ([`features`]), and making it do it ([`map`], [`program`], [`link`], [`ringbuf`], [`pin`]). What
+//! perf tells of files that processes map to execute is in [`mappings`].
 //!
 //! bpf(2) and its kin are called directly, without libbpf or libelf. All `unsafe` of the project is in
 //! this crate; what is public here is safe whatever it is given: lengths are checked against what the
@@ -19,6 +20,7 @@ pub mod kallsyms;
 pub mod kconfig;
 pub mod link;
 pub mod map;
+pub mod mappings;
 pub mod memory;
 pub mod mount;
 mod object;

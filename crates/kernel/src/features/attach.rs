@@ -302,15 +302,11 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 
 /// Whether perf reports the build id of mapped files (Linux 5.12).
 pub(super) fn build_id(_: &Running<'_>) -> Probe {
-    /// `PERF_COUNT_SW_DUMMY`
-    const DUMMY: u64 = 9;
-    /// `mmap` and `build_id` among the bit fields of `struct perf_event_attr`.
-    const BITS: u64 = 1 << 8 | 1 << 34;
     let attr = EventAttr {
         event_type: perf::TYPE_SOFTWARE,
         size: size_of::<EventAttr>() as u32,
-        config: DUMMY,
-        bits: BITS,
+        config: perf::SOFTWARE_DUMMY,
+        bits: perf::BIT_MMAP | perf::BIT_BUILD_ID,
         ..EventAttr::default()
     };
     // SAFETY: no addresses.

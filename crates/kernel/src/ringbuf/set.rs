@@ -1,38 +1,26 @@
 //! Several ring buffers that are waited for together.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{Consumed, RingBuffer};
-use crate::errno::Errno;
 use crate::error::Error;
+use crate::sys::epoll::Epoll;
 
 /// Ring buffers with one epoll descriptor.
 #[derive(Debug)]
 pub struct RingSet {
-    epoll: OwnedFd,
+    epoll: Epoll,
     rings: Vec<RingBuffer>,
 }
 
 impl RingSet {
     /// Takes ring buffers; their place in `rings` is their index.
     pub fn new(rings: Vec<RingBuffer>) -> Result<Self, Error> {
-        // SAFETY: takes and returns integers.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        if fd < 0 {
-            return Err(Error::call("make an epoll descriptor", Errno::last()));
-        }
-        // SAFETY: a new descriptor that nobody else has.
-        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
-        for (index, ring) in rings.iter().enumerate() {
-            let (operation, ring) = (libc::EPOLL_CTL_ADD, ring.as_fd().as_raw_fd());
-            let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: index as u64 };
-            // SAFETY: the event is a local that the kernel reads.
-            let result =
-                unsafe { libc::epoll_ctl(epoll.as_raw_fd(), operation, ring, &raw mut event) };
-            if result < 0 {
-                return Err(Error::call("wait for a ring buffer", Errno::last()));
-            }
+        let failed = |errno| Error::call("wait for a ring buffer", errno);
+        let epoll = Epoll::new().map_err(failed)?;
+        for ring in &rings {
+            epoll.add(ring.as_fd()).map_err(failed)?;
         }
         Ok(Self { epoll, rings })
     }
@@ -50,20 +38,7 @@ impl RingSet {
     /// Waits until a ring has something to read, at most `timeout` (`None`: for ever), and says
     /// whether one has. False also when a signal came.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool, Error> {
-        // Rounded up: a wait of less than a millisecond is not a busy loop.
-        let milliseconds = timeout.map_or(-1, |timeout| {
-            i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
-        });
-        let mut event = libc::epoll_event { events: 0, u64: 0 };
-        let epoll = self.epoll.as_raw_fd();
-        // SAFETY: room for one event, as is said.
-        match unsafe { libc::epoll_wait(epoll, &raw mut event, 1, milliseconds) } {
-            -1 => match Errno::last() {
-                Errno::EINTR => Ok(false),
-                errno => Err(Error::call("wait for ring buffers", errno)),
-            },
-            count => Ok(count > 0),
-        }
+        self.epoll.wait(timeout).map_err(|errno| Error::call("wait for ring buffers", errno))
     }
 
     /// Reads all rings, in order of their index: `read` gets the index and the record.

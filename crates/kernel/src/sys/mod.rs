@@ -10,6 +10,7 @@
 //! newer than the running kernel, and a field it does not know gives E2BIG or EINVAL only when used.
 
 pub(crate) mod attr;
+pub(crate) mod epoll;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod info;

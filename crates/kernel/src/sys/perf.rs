@@ -19,6 +19,29 @@ pub(crate) const IOC_SET_BPF: c_ulong = 0x4004_2408;
 /// `freq` among the bit fields of `struct perf_event_attr`: the period is a frequency in Hz.
 pub(crate) const BIT_FREQ: u64 = 1 << 10;
 
+/// `PERF_COUNT_SW_DUMMY`: counts nothing, and tells of mappings and the like.
+pub(crate) const SOFTWARE_DUMMY: u64 = 9;
+/// `PERF_SAMPLE_TID`
+pub(crate) const SAMPLE_TID: u64 = 1 << 1;
+/// `PERF_SAMPLE_TIME`
+pub(crate) const SAMPLE_TIME: u64 = 1 << 2;
+/// `mmap` among the bit fields: tell of memory that is mapped to be executed.
+pub(crate) const BIT_MMAP: u64 = 1 << 8;
+/// `comm`: tell of new names of threads.
+pub(crate) const BIT_COMM: u64 = 1 << 9;
+/// `watermark`: wake up after `wakeup_events` bytes.
+pub(crate) const BIT_WATERMARK: u64 = 1 << 14;
+/// `sample_id_all`: all records end with what `sample_type` says.
+pub(crate) const BIT_SAMPLE_ID_ALL: u64 = 1 << 18;
+/// `mmap2`: tell more of what is mapped.
+pub(crate) const BIT_MMAP2: u64 = 1 << 23;
+/// `comm_exec`: tell names that come from execve(2) apart.
+pub(crate) const BIT_COMM_EXEC: u64 = 1 << 24;
+/// `use_clockid`: times are of the clock `clockid`.
+pub(crate) const BIT_USE_CLOCKID: u64 = 1 << 25;
+/// `build_id`: tell the build id of what is mapped (Linux 5.12).
+pub(crate) const BIT_BUILD_ID: u64 = 1 << 34;
+
 plain! {
     /// `struct perf_event_attr` up to PERF_ATTR_SIZE_VER5, which Linux 4.1 and later know.
     struct EventAttr {
