@@ -7,6 +7,7 @@
 mod bootstrap;
 mod config;
 mod images;
+mod mappings;
 mod observation;
 mod recovery;
 mod sending;
@@ -90,6 +91,7 @@ pub struct Pipeline {
     naming: Naming,
     outbox: Outbox,
     requests: Arc<Requests>,
+    mappings: mappings::Mappings,
 }
 
 impl Pipeline {
@@ -147,6 +149,7 @@ impl Pipeline {
             }),
             outbox: Outbox::new(emit),
             requests: Arc::default(),
+            mappings: mappings::Mappings::default(),
             config,
         }
     }
@@ -202,6 +205,7 @@ impl Pipeline {
         self.report_policy_losses();
         self.parts.tick(now);
         self.cgroups.tick(now);
+        self.send_mappings(false);
         if now >= self.next_retry {
             self.next_retry = now + self.config.event_cache_retry_delay;
             self.retry(true);
@@ -230,6 +234,7 @@ impl Pipeline {
         let losses = self.losses.report_rest(self.now);
         self.send_losses(&losses);
         self.report_policy_losses();
+        self.send_mappings(true);
         for event in self.waiting.drain() {
             self.send_now(event);
         }

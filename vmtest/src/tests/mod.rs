@@ -18,6 +18,7 @@ mod functions;
 mod intro;
 mod keep;
 mod limits;
+mod loader;
 mod loss;
 mod lsm;
 mod policies;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         crate::bench::TESTS,
         storm::TESTS,
         limits::TESTS,
+        loader::TESTS,
     ]
     .into_iter()
     .flatten()

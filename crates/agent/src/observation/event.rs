@@ -22,6 +22,8 @@ pub enum Hit {
     Uprobe(Box<wire::ProcessUprobe>),
     /// Of a static probe of a program.
     Usdt(Box<wire::ProcessUsdt>),
+    /// Of a file that was mapped to be executed.
+    Loader(Box<wire::ProcessLoader>),
 }
 
 /// What the policy asked to be told. `host` is what credentials are compared with.
@@ -135,6 +137,9 @@ impl Hit {
             Self::Usdt(event) => {
                 Event::ProcessUsdt(wire::ProcessUsdt { process, parent, ancestors, ..*event })
             }
+            Self::Loader(event) => {
+                Event::ProcessLoader(wire::ProcessLoader { process, parent, ancestors, ..*event })
+            }
         }
     }
 
@@ -147,6 +152,7 @@ impl Hit {
             Self::Lsm(event) => event.encoded_len(),
             Self::Uprobe(event) => event.encoded_len(),
             Self::Usdt(event) => event.encoded_len(),
+            Self::Loader(event) => event.encoded_len(),
         }
     }
 }

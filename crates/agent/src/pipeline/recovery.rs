@@ -91,14 +91,15 @@ impl Pipeline {
 
     /// Best guess at the present identity of a pid.
     fn identity_now(&self, pid: u32) -> Identity {
-        if pid == 0 {
-            return KERNEL;
-        }
+        if pid == 0 { KERNEL } else { self.present(pid).unwrap_or(KERNEL) }
+    }
+
+    /// The same; `None`: nothing tells of such a process.
+    pub(super) fn present(&self, pid: u32) -> Option<Identity> {
         self.table
             .current(pid)
             .or_else(|| self.lookup.as_ref().and_then(|lookup| lookup(pid)))
             .or_else(|| Some(Identity { ktime: self.procfs.stat(pid)?.start, pid }))
-            .unwrap_or(KERNEL)
     }
 
     /// Plans a comparison with `/proc`, after a loss.

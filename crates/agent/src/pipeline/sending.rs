@@ -210,6 +210,8 @@ impl Pipeline {
                     Hit::Lsm(_) => of.lsm,
                     Hit::Uprobe(_) => of.uprobe,
                     Hit::Usdt(_) => of.usdt,
+                    // The option has no word for them: they are of the process, as execs are.
+                    Hit::Loader(_) => true,
                 },
             }
     }

@@ -19,6 +19,12 @@ pub struct Counters {
     pub exit_events: u64,
     /// Events of policies.
     pub policy_events: u64,
+    /// Executable mappings that the kernel told of.
+    pub mappings: u64,
+    /// Of these, of files that their process had told of before.
+    pub mappings_repeated: u64,
+    /// Executable mappings that the kernel's rings did not take.
+    pub mappings_lost: u64,
     /// `events_lost` events.
     pub loss_events: u64,
     /// Events sent without all that is to be known of the process or its parent.

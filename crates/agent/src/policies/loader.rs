@@ -86,6 +86,9 @@ pub struct Measures {
 pub(super) fn sensors(policy: &Policy) -> Vec<String> {
     use policy::checked::Target;
     let mut names: Vec<String> = Vec::new();
+    if policy.loader.is_some() {
+        names.push("__loader__".to_owned());
+    }
     for hook in &policy.hooks {
         let name = match hook.target {
             Target::Kprobe(_) => "generic_kprobe",

@@ -97,6 +97,8 @@ pub struct Table {
     index: HashMap<Identity, u32>,
     /// Running image of each pid.
     running: HashMap<u32, Identity>,
+    /// Last image of pids whose process ended, as long as it is in the table.
+    ended: HashMap<u32, Identity>,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     newest: u32,
@@ -119,6 +121,7 @@ impl Table {
             hold_ancestors,
             index: HashMap::new(),
             running: HashMap::new(),
+            ended: HashMap::new(),
             slots: Vec::new(),
             free: Vec::new(),
             newest: NONE,
@@ -170,6 +173,15 @@ impl Table {
     /// Running image of a pid.
     pub fn current(&self, pid: u32) -> Option<Identity> {
         self.running.get(&pid).copied()
+    }
+
+    /// The images of a pid that the table has, the last one first: the one that runs, or the last one of a
+    /// process that ended, and those that executed it.
+    pub fn images(&self, pid: u32) -> impl Iterator<Item = Identity> + '_ {
+        let last = self.running.get(&pid).or_else(|| self.ended.get(&pid)).copied();
+        std::iter::successors(last, move |image| {
+            Some(self.get(*image)?.parent).filter(|parent| parent.pid == pid)
+        })
     }
 
     /// All running images.
@@ -227,6 +239,7 @@ impl Table {
         self.link(at);
         self.counters.inserted += 1;
 
+        self.ended.remove(&process.pid);
         let before = self.running.insert(process.pid, process);
         if let Some(before) = before {
             self.end(before);
@@ -260,6 +273,7 @@ impl Table {
         self.after_release(Hold { process, birth });
         if self.running.get(&process.pid) == Some(&process) {
             self.running.remove(&process.pid);
+            self.ended.insert(process.pid, process);
         }
         true
     }
@@ -292,6 +306,7 @@ impl Table {
         self.unreferenced.shrink_to(2 * self.unreferenced.len());
         self.index.shrink_to(2 * self.index.len());
         self.running.shrink_to(2 * self.running.len());
+        self.ended.shrink_to(2 * self.ended.len());
         while self.slots.last().is_some_and(Option::is_none) {
             self.slots.pop();
         }
@@ -398,6 +413,9 @@ impl Table {
         self.let_go(process);
         if self.running.get(&process.pid) == Some(&process) {
             self.running.remove(&process.pid);
+        }
+        if self.ended.get(&process.pid) == Some(&process) {
+            self.ended.remove(&process.pid);
         }
         let Some(at) = self.index.remove(&process) else { return };
         self.unlink(at);

@@ -7,6 +7,7 @@
 //! lost silently.
 
 mod earlier;
+mod mappings;
 mod plan;
 mod policies;
 mod queue;
@@ -16,6 +17,7 @@ mod worker;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,9 +36,10 @@ use crate::policies::Loader;
 use crate::procfs::Procfs;
 use crate::requests::Requests;
 use crate::source::{Inspect, Source};
+use mappings::Told;
 use policies::{KernelLoader, KernelPolicies};
 use queue::{Origin, Queue};
-use worker::{Request, Worker};
+use worker::{Inputs, Request, Worker};
 
 /// How long a question to the pipeline thread may take: it may be reading /proc for many processes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,6 +87,8 @@ pub struct Sensor {
     pipeline: PipelineConfig,
     queue_records: usize,
     threads: Vec<JoinHandle<()>>,
+    /// What is told of executable mappings, until the pipeline thread has it.
+    mappings: Option<Receiver<Told>>,
     shared: Arc<Shared>,
 }
 
@@ -124,11 +129,13 @@ impl Sensor {
             .map(Arc::new)
             .map_err(|error| SensorError::Thread { name: "requests", error })?;
         let queue_records = usize::try_from(config.ring.queue_size).unwrap_or(usize::MAX);
+        let (sender, mappings) = mappings::channel();
         Ok(Self {
             base: Some(base),
             pipeline: plan::pipeline(config, hierarchy)?,
             queue_records,
             threads: Vec::new(),
+            mappings: Some(mappings),
             shared: Arc::new(Shared {
                 queue: Queue::new(queue_records),
                 stop: AtomicBool::new(false),
@@ -140,6 +147,7 @@ impl Sensor {
                     config.pins.keep.then_some(pins),
                     earlier,
                     to_send.clone(),
+                    sender,
                 )),
                 to_send,
             }),
@@ -183,7 +191,10 @@ impl Sensor {
         pipeline.set_requests(self.shared.to_send.clone());
         let (sender, requests) = mpsc::channel();
         let base = Arc::new(base);
-        let worker = Worker::new(pipeline, base.clone(), self.shared.clone(), requests);
+        let mappings = self.mappings.take().ok_or(SensorError::Started)?;
+        let inputs = Inputs { requests, mappings };
+        let worker = Worker::new(pipeline, base.clone(), self.shared.clone(), inputs);
+
         self.shared.policies.ready(base);
         *self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         self.spawn("pipeline", move || worker.run(&tasks))

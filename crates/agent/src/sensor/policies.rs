@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use policy::checked::{Hook, Mode};
 use policy::{CheckedPolicy, PolicyKey};
 
 use super::earlier::Earliers;
+use super::mappings::{Told, Watch};
 use super::plan;
 use crate::policies::{Added, BySelector, LoadError, Loader, Measures, Named};
 use crate::requests::{self, Requests};
@@ -27,7 +29,6 @@ use crate::requests::{self, Requests};
 const KEPT: Duration = Duration::from_secs(10);
 
 /// What is shared.
-#[derive(Default)]
 pub(super) struct KernelPolicies {
     /// `--btf`.
     pub(super) btf_file: Option<PathBuf>,
@@ -39,6 +40,8 @@ pub(super) struct KernelPolicies {
     pub(super) earlier: Earliers,
     /// What policies ask of the network.
     requests: Arc<Requests>,
+    /// Takes what is told of executable mappings.
+    mappings: SyncSender<Told>,
     state: Mutex<State>,
     /// A decoder for the pipeline thread, which takes it before it reads the first record.
     decoder: Mutex<Option<Decoder>>,
@@ -57,6 +60,8 @@ struct State {
 
 struct InForce {
     policies: Policies,
+    /// Tells of executable mappings, while one of them asks for that.
+    watch: Option<Watch>,
     /// Keeps them in force when the agent ends.
     keep: Option<Keep>,
     /// Since when there has been no policy.
@@ -79,9 +84,11 @@ impl KernelPolicies {
         pins: Option<PathBuf>,
         earlier: Vec<Earlier>,
         requests: Arc<Requests>,
+        mappings: SyncSender<Told>,
     ) -> Self {
         let earlier = Earliers::new(earlier);
-        Self { btf_file, allow_degraded, pins, earlier, requests, ..Self::default() }
+        let (state, decoder) = Default::default();
+        Self { btf_file, allow_degraded, pins, earlier, requests, mappings, state, decoder }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -143,7 +150,7 @@ impl KernelPolicies {
             };
             let decoder = policies.decoder();
             *self.decoder.lock().unwrap_or_else(PoisonError::into_inner) = Some(decoder);
-            state.in_force = Some(InForce { policies, keep, idle: None });
+            state.in_force = Some(InForce { policies, watch: None, keep, idle: None });
         }
         state.in_force.as_mut().ok_or(LoadError::NotReady("now"))
     }
@@ -232,7 +239,12 @@ impl InForce {
         policy.hooks.iter().map(places).collect()
     }
 
-    fn note_idle(&mut self) {
+    /// After a change: whether nothing is in force, and whether executable mappings are still asked for.
+    fn note_change(&mut self) {
+        let loader = |key| self.policies.plan(key).is_some_and(|plan| plan.policy.loader.is_some());
+        if !self.policies.keys().any(loader) {
+            self.watch = None;
+        }
         let empty = self.policies.keys().next().is_none();
         self.idle = empty.then(Instant::now);
     }
@@ -248,19 +260,32 @@ impl Loader for KernelLoader {
             Ok(in_force) => in_force,
             Err(error) => return policies.iter().map(|_| Err(error.clone())).collect(),
         };
-        let results = in_force.policies.add_all(policies.to_vec());
-        in_force.note_idle();
-        let outcome = |((_, result), (key, policy)): ((_, Result<_, _>), &Named)| match result {
-            Ok(policies::Added { mut notes, .. }) => {
-                if !self.0.requests.are_sent() {
-                    notes.extend(requests::not_sent(policy));
-                }
-                Ok(Added { hooks: in_force.places(key, policy), notes })
+        let asks = |(_, policy): &&Named| policy.loader.is_some();
+        let mut failed = None;
+        if in_force.watch.is_none() && policies.iter().any(|named| asks(&named)) {
+            match Watch::begin(self.0.mappings.clone()) {
+                Ok(watch) => in_force.watch = Some(watch),
+                Err(error) => failed = Some(format!("loader: {error}")),
             }
-            Err(policies::AddError::Plan(problems)) => Err(LoadError::Refused(problems)),
-            Err(policies::AddError::Load(error)) => Err(LoadError::Failed(error.to_string())),
+        }
+        let wanted = policies.iter().filter(|named| failed.is_none() || !asks(named));
+        let results = in_force.policies.add_all(wanted.cloned().collect());
+        in_force.note_change();
+        let mut results: HashMap<_, _> = results.into_iter().collect();
+        let outcome = |(key, policy): &Named| match results.remove(key) {
+            None => Err(LoadError::Failed(failed.clone().unwrap_or_default())),
+            Some(result) => match result {
+                Ok(policies::Added { mut notes, .. }) => {
+                    if !self.0.requests.are_sent() {
+                        notes.extend(requests::not_sent(policy));
+                    }
+                    Ok(Added { hooks: in_force.places(key, policy), notes })
+                }
+                Err(policies::AddError::Plan(problems)) => Err(LoadError::Refused(problems)),
+                Err(policies::AddError::Load(error)) => Err(LoadError::Failed(error.to_string())),
+            },
         };
-        results.into_iter().zip(policies).map(outcome).collect()
+        policies.iter().map(outcome).collect()
     }
 
     fn remove(&mut self, key: &PolicyKey) -> Result<(), LoadError> {
@@ -269,7 +294,7 @@ impl Loader for KernelLoader {
         state.depart(|departing| departing == key);
         let Some(in_force) = &mut state.in_force else { return Ok(()) };
         let removed = in_force.policies.remove(key);
-        in_force.note_idle();
+        in_force.note_change();
         removed.map(|_| ()).map_err(|error| LoadError::Failed(error.to_string()))
     }
 

@@ -9,6 +9,7 @@ use compiler::base::Base;
 use compiler::base::record::{Identity, Task};
 
 use super::Shared;
+use super::mappings::Told;
 use super::queue::{Batch, Origin, Popped};
 use crate::loss::{CpuLosses, KernelLosses};
 use crate::pipeline::Pipeline;
@@ -27,11 +28,17 @@ pub(super) enum Request {
     Dump(DumpProcessCacheReqArgs, mpsc::Sender<Vec<ProcessInternal>>),
 }
 
+/// What comes otherwise than through the queue.
+pub(super) struct Inputs {
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) mappings: mpsc::Receiver<Told>,
+}
+
 pub(super) struct Worker {
     pipeline: Pipeline,
     base: Arc<Base>,
     shared: Arc<Shared>,
-    requests: mpsc::Receiver<Request>,
+    inputs: Inputs,
     decoder: Option<Decoder>,
     /// Calls that decoders before this one gave up.
     forgotten: u64,
@@ -43,10 +50,10 @@ impl Worker {
         pipeline: Pipeline,
         base: Arc<Base>,
         shared: Arc<Shared>,
-        requests: mpsc::Receiver<Request>,
+        inputs: Inputs,
     ) -> Self {
         let next_measure = Instant::now();
-        Self { pipeline, base, shared, requests, decoder: None, forgotten: 0, next_measure }
+        Self { pipeline, base, shared, inputs, decoder: None, forgotten: 0, next_measure }
     }
 
     /// Tells of the processes that run already, then of what the records say, until the queue ends.
@@ -140,8 +147,14 @@ impl Worker {
             Ok(losses) => self.pipeline.kernel_losses(&losses),
             Err(error) => self.shared.fail(format!("cannot read the loss counters: {error}")),
         }
+        for told in self.inputs.mappings.try_iter() {
+            match told {
+                Told::Mapped(mapped, exec) => self.pipeline.mapped(mapped, exec),
+                Told::Lost(count) => self.pipeline.mappings_lost(count),
+            }
+        }
         self.pipeline.tick(now);
-        for request in self.requests.try_iter() {
+        for request in self.inputs.requests.try_iter() {
             match request {
                 Request::Dump(arguments, reply) => {
                     // Whoever asked may have given up.

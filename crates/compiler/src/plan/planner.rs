@@ -5,6 +5,7 @@ use super::executable::Executable;
 use super::list::Missing;
 use super::{Attachment, EventKind, HookPlan, Input, Plan};
 use crate::Machine;
+use kernel::features::Feature;
 use kernel::kallsyms::Kallsyms;
 use policy::checked::{
     Action, Call, CheckedPolicy, Comparison, Filter, FilterTest, Function, Hook, Place, Selector,
@@ -78,8 +79,11 @@ pub(super) struct Inputs {
 impl Planner<'_> {
     fn run(&mut self) {
         let policy = self.policy;
-        if let Some(place) = &policy.loader {
-            self.error(place, "this build does not report loaded objects yet: remove `loader`");
+        if let Some(place) = &policy.loader
+            && let Err(why) = super::attachment::lacks(self.machine, Feature::BuildId)
+        {
+            let message = format!("this kernel does not tell of executable mappings: {why}");
+            self.error(place, message);
         }
         for hook in &policy.hooks {
             match &hook.target {
