@@ -361,3 +361,32 @@ fn a_buffer_of_which_parts_are_lost_ends_there() {
     let whole = seen.len() - cut;
     assert!((10..20).contains(&whole), "{whole} whole, {cut} cut");
 }
+
+/// The length that a policy names need not be that of the buffer: what stands there is read as the call's
+/// parameter, and memory that is not there ends the buffer or is a fault.
+#[test]
+fn lengths_that_are_none() {
+    for (more, cut) in [("", 4096), (", maxData: true", WHOLE_MAX)] {
+        let Some(mut harness) = Harness::new() else { return };
+        let hook = format!(
+            "call: sys_pwrite64\nsyscall: true\nargs:\n- {{index: 1, type: char_buf, sizeArgIndex: 4{more}}}\n- {{index: 3, type: int64}}\nselectors:\n- matchArgs:\n  - {{args: [0], operator: NotEqual, values: [nothing]}}\n"
+        );
+        harness.load(&policy("pwrite", "kprobes", &hook));
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        let long: Vec<u8> = (0..2 * WHOLE_MAX).map(|at| (at / 3) as u8).collect();
+        let lengths = [0, 3, 5000, WHOLE_MAX as u64 + 1, 1 << 31, 1 << 32, 1 << 63, u64::MAX];
+        let seen = own(&mut harness, || {
+            for length in lengths {
+                let _ = rustix::io::pwrite(&null, &long, length);
+            }
+        });
+        let told: Vec<_> = seen.iter().map(|seen| seen.args[0].clone()).collect();
+        assert_eq!(told.len(), lengths.len(), "{more}");
+        for (told, length) in told.iter().zip(lengths) {
+            let captured = length.min(cut as u64) as usize;
+            let original = (length > captured as u64).then_some(length);
+            assert!(*told == bytes(&long[..captured], original), "{length} {more}");
+        }
+        assert_eq!(harness.decoder.forgotten(), 0);
+    }
+}

@@ -187,7 +187,8 @@ fn notes_tell_what_has_no_effect() {
          message: {}\n    args: [{{index: 0, type: fd, label: a}}, {{index: 1, type: int, label: a}}]\n    \
          returnArgAction: Post\n    selectors:\n    - matchBinaries: [{{operator: In, values: []}}]\n      \
          matchActions: [{{action: FollowFD, argFd: 0, argName: 1}}, {{action: Override}}, \
-         {{action: Sigkill, argSig: 9}}]\n",
+         {{action: Sigkill, argSig: 9}}, {{action: NoPost}}, \
+         {{action: DnsLookup, argFqdn: a}}]\n",
         "m".repeat(257)
     ));
     let notes: Vec<String> = policy.notes.iter().map(|note| note.line("p")).collect();
@@ -209,6 +210,8 @@ fn notes_tell_what_has_no_effect() {
              will return 0, as if it succeeded",
             "p:13:110 spec.kprobes[0].selectors[0].matchActions[2].argSig: argSig has no effect with \
              Sigkill",
+            "p:13:132 spec.kprobes[0].selectors[0].matchActions: the request is made when the event \
+             arrives: with NoPost there is none",
         ]
     );
     assert_eq!(policy.hooks[0].message.len(), 256);
