@@ -49,6 +49,9 @@ fn number(path: &str) -> u64 {
     std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
 }
 
+/// `PERF_COUNT_SW_DUMMY`. (Clocks have types of their own since Linux 6.5: `perf_swevent_init()`.)
+const DUMMY: u64 = 9;
+
 #[test]
 fn events_of_perf() {
     let probes = number("/sys/bus/event_source/devices/kprobe/type") as u32;
@@ -60,8 +63,8 @@ fn events_of_perf() {
                 "call: security_perf_event_alloc\nsyscall: false\nargs:\n- {{index: 0, type: perf_event}}\n- {{index: 0, type: uint32, resolve: attr.type}}\nselectors:\n- matchArgs:\n  - {{args: [1], operator: Equal, values: ['{kind}']}}\n"
             );
             let seen = seen(&mut harness, &hook, || {
-                let clock = program(ProgramType::PERF_EVENT);
-                drop(Link::software_event(&clock, 1, Sampling::Period(1 << 40), 0).unwrap());
+                let dummy = program(ProgramType::PERF_EVENT);
+                drop(Link::software_event(&dummy, DUMMY, Sampling::Period(1 << 40), 0).unwrap());
                 drop(body());
             });
             own_thread(seen).into_iter().map(|mut seen| seen.args.remove(0)).collect()
@@ -78,13 +81,13 @@ fn events_of_perf() {
             let event = PerfEvent { kind: 2, config: id, offset: 0, function: Vec::new() };
             assert_eq!(events, [Some(Observed::PerfEvent(event))]);
         }
-        let clock = PerfEvent { kind: 1, config: 1, offset: 0, function: Vec::new() };
+        let dummy = PerfEvent { kind: 1, config: DUMMY, offset: 0, function: Vec::new() };
         let probe = || {
             let place = KprobePlace::Symbol(function, 0);
             let program = program(ProgramType::KPROBE);
             Link::kprobe(&program, &Kprobe { place, on_return: false, cookie: 0 }).unwrap()
         };
-        assert_eq!(of_type(1, &probe), [Some(Observed::PerfEvent(clock))]);
+        assert_eq!(of_type(1, &probe), [Some(Observed::PerfEvent(dummy))]);
         let events = of_type(probes, &probe);
         let [Some(Observed::PerfEvent(event))] = &events[..] else { panic!("{events:?}") };
         assert_eq!((event.kind, event.offset), (probes, 0), "{event:?}");
