@@ -74,6 +74,7 @@ pub(crate) fn observation(
         returned: Some(Observed::Int(-1)),
         stacks: Stacks::default(),
         owner: None,
+        measured: None,
     }
 }
 

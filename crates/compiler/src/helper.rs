@@ -43,6 +43,8 @@ pub(crate) const TASK_STORAGE_GET: u32 = 156;
 pub(crate) const GET_CURRENT_TASK_BTF: u32 = 158;
 /// `bpf_task_pt_regs(task)`, since 5.15
 pub(crate) const TASK_PT_REGS: u32 = 175;
+/// `bpf_ima_file_hash(file, digest, size)`, in LSM programs that may sleep, since 5.18
+pub(crate) const IMA_FILE_HASH: u32 = 193;
 /// `bpf_loop(count, callback, context, flags)`, since 5.17
 pub(crate) const LOOP: u32 = 181;
 

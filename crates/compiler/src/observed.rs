@@ -33,6 +33,8 @@ pub struct Observation {
     pub stacks: Stacks,
     /// Whom the event is about, where the policy tracked its socket for somebody.
     pub owner: Option<Owner>,
+    /// Digest of the file that the hook is about, where the selector asks for it and there is one.
+    pub measured: Option<FileDigest>,
 }
 
 /// Whom a socket was tracked for.
@@ -42,6 +44,15 @@ pub struct Owner {
     pub process: Identity,
     /// The thread.
     pub tid: u32,
+}
+
+/// A digest of a file, by IMA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDigest {
+    /// Name of the algorithm, as the kernel has it: `sha256`.
+    pub algorithm: &'static str,
+    /// The digest.
+    pub digest: Vec<u8>,
 }
 
 /// How the thread came there: addresses of instructions, of the innermost function first; in all others

@@ -1,7 +1,7 @@
 //! The event of an observation.
 
 use api::tetragon as wire;
-use compiler::observed::Observation;
+use compiler::observed::{FileDigest, Observation};
 use compiler::plan::EventKind;
 use wire::get_events_response::Event;
 
@@ -28,7 +28,7 @@ pub enum Hit {
 
 /// What the policy asked to be told. `host` is what credentials are compared with.
 pub fn event(observation: Observation, host: &HostNamespaces) -> Hit {
-    let Observation { policy, hook, selector, args, data, returned, .. } = observation;
+    let Observation { policy, hook, selector, args, data, returned, measured, .. } = observation;
     let matched = selector.and_then(|index| hook.selectors.get(index));
     let action = action::last(matched.map_or(&[], |selector| &selector.actions));
     let policy_name = policy.name.clone();
@@ -70,6 +70,7 @@ pub fn event(observation: Observation, host: &HostNamespaces) -> Hit {
         EventKind::Lsm { hook } => Hit::Lsm(Box::new(wire::ProcessLsm {
             function_name: hook.clone(),
             args,
+            ima_hash: measured.map(|digest| hash_text(&digest)).unwrap_or_default(),
             action: action as i32,
             policy_name,
             message,
@@ -107,6 +108,12 @@ pub fn event(observation: Observation, host: &HostNamespaces) -> Hit {
             ..wire::ProcessUsdt::default()
         })),
     }
+}
+
+/// `sha256:0123...`
+fn hash_text(digest: &FileDigest) -> String {
+    let digits: String = digest.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}:{digits}", digest.algorithm)
 }
 
 impl Hit {
@@ -222,7 +229,13 @@ mod tests {
             (event.function_name.as_str(), event.policy_name.as_str()),
             ("sb_mount", "mounts")
         );
-        assert_eq!(event.args[0].label, "what");
+        assert_eq!((event.args[0].label.as_str(), event.ima_hash.as_str()), ("what", ""));
+        let process = Identity { ktime: 1, pid: 10 };
+        let digest = FileDigest { algorithm: "sm3", digest: vec![0xab, 0, 0x1f] };
+        let measured =
+            Observation { measured: Some(digest), ..observation(lsm(), "", process, 10) };
+        let Hit::Lsm(other) = super::event(measured, &HostNamespaces::default()) else { panic!() };
+        assert_eq!(other.ima_hash, "sm3:ab001f");
         assert_eq!((event.message.as_str(), event.tags.len()), ("a mount", 2));
     }
 

@@ -1,12 +1,9 @@
 //! What a policy asks for that has no effect in this version.
 //!
-//! Restrictions that cannot be kept are refused: the policy would apply to more than it says. Actions
-//! that are not carried out are told, once when the policy is added; its events name them all the same.
+//! Restrictions that cannot be kept are refused: the policy would apply to more than it says.
 
-use std::collections::BTreeSet;
-
-use policy::checked::{Action, Scope};
-use policy::{CheckedPolicy, Mark, Policy, Problem};
+use policy::checked::Scope;
+use policy::{CheckedPolicy, Mark, Problem};
 
 /// What of the policy would be ignored though it restricts where the policy applies.
 pub fn refused(policy: &CheckedPolicy) -> Vec<Problem> {
@@ -46,25 +43,6 @@ pub fn not_judged(policy: &CheckedPolicy) -> Vec<&'static str> {
     found.into_iter().filter(|(given, _)| *given).map(|(_, text)| text).collect()
 }
 
-/// What of the policy is not carried out, in words that follow "asks for".
-pub fn not_carried_out(policy: &CheckedPolicy) -> BTreeSet<&'static str> {
-    actions(policy).flat_map(of_action).collect()
-}
-
-fn actions(policy: &Policy) -> impl Iterator<Item = &Action> {
-    let selectors = policy.hooks.iter().flat_map(|hook| &hook.selectors);
-    let actions = selectors.flat_map(|one| one.actions.iter().chain(&one.return_actions));
-    actions.map(|action| &action.value)
-}
-
-/// Of enforcing actions, planning tells what is not carried out on this kernel.
-fn of_action(action: &Action) -> Option<&'static str> {
-    match action {
-        Action::Post(post) if post.ima_hash => Some("imaHash"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,23 +52,6 @@ mod tests {
             "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: p}}\nspec: {spec}"
         );
         CheckedPolicy::read("p.yaml", &text).unwrap()
-    }
-
-    #[test]
-    fn actions_are_named() {
-        let policy = read(
-            r#"{"kprobes": [{"call": "sys_mount", "selectors": [
-                {"matchActions": [{"action": "Sigkill"}, {"action": "Override", "argError": -1}]},
-                {"matchActions": [{"action": "Post", "rateLimit": "5m", "kernelStackTrace": true},
-                    {"action": "GetUrl", "argUrl": "http://x"}]},
-                {"matchActions": [{"action": "NoPost"}]}]}],
-            "lsmhooks": [{"hook": "file_open", "selectors": [
-                {"matchActions": [{"action": "Post", "imaHash": true}]}]}]}"#,
-        );
-        let found: Vec<_> = not_carried_out(&policy).into_iter().collect();
-        assert_eq!(found, ["imaHash"]);
-        assert!(refused(&policy).is_empty());
-        assert!(not_carried_out(&read("{kprobes: [{call: sys_mount}]}")).is_empty());
     }
 
     #[test]

@@ -384,14 +384,6 @@ fn tell(key: &PolicyKey, policy: &CheckedPolicy, added: &Added) {
     for told in effects::not_judged(policy) {
         tracing::warn!("policy {}: {told}", shown(key));
     }
-    let ignored: Vec<_> = effects::not_carried_out(policy).into_iter().collect();
-    if !ignored.is_empty() {
-        tracing::warn!(
-            policy = shown(key),
-            asks_for = ignored.join(", "),
-            "the policy observes only: what it asks for is not carried out by this version"
-        );
-    }
     tracing::info!(
         policy = shown(key),
         domain = key.domain,

@@ -116,6 +116,14 @@ impl Worker {
                 Some(Err(error)) => self.pipeline.undecodable_observation(&error),
                 None => self.pipeline.undecodable_observation(&"no policy was loaded"),
             }
+            self.measured();
+        }
+    }
+
+    /// Takes in observations that waited for the digest of a file.
+    fn measured(&mut self) {
+        while let Some(observation) = self.decoder.as_mut().and_then(Decoder::measured) {
+            self.pipeline.observation(observation);
         }
     }
 
@@ -140,6 +148,7 @@ impl Worker {
     }
 
     fn tick(&mut self, now: Instant, last: bool) {
+        self.measured();
         if last || now >= self.next_measure {
             self.measure(now);
         }

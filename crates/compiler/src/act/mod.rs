@@ -4,6 +4,7 @@
 //! - [`deny`]: Override where the program's own result decides
 //! - [`gate`]: Override of system calls by LSM or `bpf_override_return`
 //! - [`enforcer`]: NotifyEnforcer, and what the enforcer does
+//! - [`ima`]: Post with the digest of a file
 //! - [`rate_limit`]: Post with a least time between equal events
 //! - [`stack`]: Post with stacks
 //! - [`track`]: TrackSock and UntrackSock
@@ -16,6 +17,7 @@
 pub(crate) mod deny;
 mod enforcer;
 mod gate;
+pub(crate) mod ima;
 pub(crate) mod rate_limit;
 mod signal;
 pub(crate) mod stack;
@@ -48,7 +50,7 @@ pub(crate) fn at_entry(selectors: &[Selector]) -> bool {
 /// Whether a section decides about calls.
 pub(crate) fn decides(section: &Section) -> bool {
     match section.role {
-        Role::Gate(_) => true,
+        Role::Gate(_) | Role::Measure => true,
         Role::Whole | Role::Entry | Role::Enforce => {
             matches!(section.hook.denial, Some(Denial::Result | Denial::Modify))
         }

@@ -98,7 +98,7 @@ impl Stack {
             Role::Whole => self.of(selector),
             Role::Entry => self.asked_by(&selector.actions),
             Role::Return => !self.asked_by(&selector.actions) && self.of(selector),
-            Role::Gate(_) | Role::Unmark | Role::Replace | Role::Enforce => false,
+            Role::Gate(_) | Role::Unmark | Role::Measure | Role::Replace | Role::Enforce => false,
         }
     }
 }

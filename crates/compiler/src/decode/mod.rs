@@ -4,9 +4,12 @@
 //! awaited, the entry's half waits here for its other half; so do the parts of long buffers for the
 //! record that they belong to.
 
+mod measured;
 mod parts;
 
+use self::measured::Measured;
 use self::parts::Parts;
+use crate::act::ima;
 use crate::act::stack::{Stack, file};
 use crate::base::record::Identity;
 use crate::emit::load::fault;
@@ -19,6 +22,7 @@ use crate::value;
 use policy::CheckedPolicy;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 /// Entries whose return is awaited, at most; as many as the kernel side notes.
 const WAITING_MAX: usize = crate::emit::map::call::MAX as usize;
@@ -65,12 +69,19 @@ pub struct Decoder {
     registry: Registry,
     waiting: HashMap<(u32, u64), Observation>,
     parts: Parts,
+    measured: Measured,
     forgotten: u64,
 }
 
 impl Decoder {
     pub(crate) fn new(registry: Registry) -> Self {
-        Self { registry, waiting: HashMap::new(), parts: Parts::default(), forgotten: 0 }
+        Self {
+            registry,
+            waiting: HashMap::new(),
+            parts: Parts::default(),
+            measured: Measured::default(),
+            forgotten: 0,
+        }
     }
 
     /// Entries and parts of buffers that were given up: their returns or records never came, because the
@@ -100,6 +111,12 @@ impl Decoder {
             let (position, place) = (word(part::POSITION)? as u16, long(part::PLACE)?);
             let bytes = record.get(at::SIZE as usize..).ok_or_else(short)?;
             self.forgotten += self.parts.hold(owner, position, place, bytes);
+            return Ok(None);
+        }
+        if kind == ima::KIND {
+            let algorithm = word(at::SELECTOR)? as i32;
+            let bytes = record.get(at::SIZE as usize..).ok_or_else(short)?;
+            self.measured.arrived((word(at::TID)?, word(at::RUN)?), algorithm, bytes);
             return Ok(None);
         }
         if kind != KIND {
@@ -132,10 +149,16 @@ impl Decoder {
                 returned: None,
                 stacks: Stacks::default(),
                 owner: None,
+                measured: None,
                 hook,
             };
             items(record, &mut observation)?;
             self.parts.complete(&(tid, number, time), &mut observation);
+            let run = word(at::RUN)?;
+            if run != 0 {
+                self.measured.hold((tid, run), observation);
+                return Ok(None);
+            }
             if !section.awaits {
                 return Ok(Some(observation));
             }
@@ -164,6 +187,20 @@ fn file_place(frame: &[u8; file::SIZE]) -> Option<FilePlace> {
     let offset = u64::from_ne_bytes(*frame[file::OFFSET..].first_chunk()?);
     let build_id = *frame[file::BUILD_ID..].first_chunk()?;
     (status == file::VALID).then_some(FilePlace { build_id, offset })
+}
+
+/// Observations whose files were being measured.
+impl Decoder {
+    /// The next one whose digest has come, or was waited for in vain; `None` when there is none now. To be
+    /// asked after every record, and when there are none for a while.
+    pub fn measured(&mut self) -> Option<Observation> {
+        self.measured.next(Instant::now())
+    }
+
+    /// Whether some wait.
+    pub fn is_measuring(&self) -> bool {
+        !self.measured.is_empty()
+    }
 }
 
 /// A function without frame pointer leaves something else where its caller's frame is looked for. Of an

@@ -63,6 +63,8 @@ pub(crate) struct Emitter<'k> {
     pub(crate) owner: Option<Owner>,
     /// While a buffer is captured at return: where it is.
     pub(crate) returned_buffer: Option<Value>,
+    /// Number of the run in which a file is being measured, once that was asked for.
+    pub(crate) measured_in: Option<Var>,
     /// The policy's lines.
     pub(super) lines: Lines,
     /// Numbers of restrictions to workloads.

@@ -35,7 +35,7 @@ pub(crate) fn inputs(section: &Section) -> Vec<&Input> {
         Role::Whole | Role::Entry => entry.collect(),
         // What a buffer holds that is read at return was written by the program just now.
         Role::Return => hook.returned.iter().collect(),
-        Role::Gate(_) | Role::Unmark | Role::Replace | Role::Enforce => Vec::new(),
+        Role::Gate(_) | Role::Unmark | Role::Measure | Role::Replace | Role::Enforce => Vec::new(),
     };
     inputs.into_iter().filter(|input| is_in_memory(input)).collect()
 }

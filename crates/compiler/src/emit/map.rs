@@ -14,6 +14,8 @@ pub(crate) const CPU: &str = "tg_policy_cpu";
 pub(crate) const CALLS: &str = "tg_calls";
 /// Task storage of threads: [`mark`].
 pub(crate) const MARKS: &str = "tg_marks";
+/// Task storage of threads: [`measure`].
+pub(crate) const MEASURES: &str = "tg_measures";
 /// LRU hash of events with a rate limit: [`limit`].
 pub(crate) const LIMITS: &str = "tg_limits";
 /// Array with one element: [`control`].
@@ -90,6 +92,20 @@ pub(crate) mod mark {
     pub(crate) const GATES: i16 = 24;
     /// Size.
     pub(crate) const SIZE: i16 = GATES + crate::plan::gates::HOOKS_MAX as i16 / 8;
+}
+
+/// Byte offsets in what a thread asks the program for that measures files.
+pub(crate) mod measure {
+    /// Number of the present run of the hook (u32).
+    pub(crate) const RUN: i16 = 0;
+    /// Set in a record's number of the run where a digest follows.
+    pub(crate) const AWAITED: i32 = i32::MIN;
+    /// 1: a digest is asked for (u32).
+    pub(crate) const ASKED: i16 = 4;
+    /// The error with which the call is to fail, positive; 0: it is not (u32).
+    pub(crate) const ERROR: i16 = 8;
+    /// Size.
+    pub(crate) const SIZE: i16 = 16;
 }
 
 /// Byte offsets in what a thread has told a policy's enforcer.
@@ -207,6 +223,7 @@ pub(crate) struct Maps {
     pub(crate) control: MapRef,
     pub(crate) limits: MapRef,
     pub(crate) marks: MapRef,
+    pub(crate) measures: MapRef,
 }
 
 impl Maps {
@@ -221,6 +238,7 @@ impl Maps {
             control: module.map(CONTROL),
             limits: module.map(LIMITS),
             marks: module.map(MARKS),
+            measures: module.map(MEASURES),
         }
     }
 }

@@ -5,10 +5,10 @@ use super::fold::{self, Called};
 use super::lines::Lines;
 use super::map::{self, Maps, control};
 use super::scratch::{self, Functions};
-use super::section::Section;
+use super::section::{Role, Section};
 use super::table::{Table, Tables};
 use super::{Context, Emitter};
-use crate::act::{self, rate_limit};
+use crate::act::{self, ima, rate_limit};
 use crate::flow::choose;
 use crate::follow::Needs;
 use crate::follow::scopes::{Restriction, Scopes};
@@ -88,6 +88,7 @@ pub(crate) fn program(
     let doors = Doors {
         switch: position.first.then(|| (maps.control, module.map(map::TARGETS))),
         next: position.goes_on.then(|| module.map(map::NEXT)),
+        measures: is_measured(sections).then_some(maps.measures),
     };
     let main = module.declare(name, 1);
     let functions = Functions::declare(&mut module);
@@ -98,7 +99,7 @@ pub(crate) fn program(
         doors.enter(&mut body);
         let lines = Lines::declare(&mut module, section);
         let lent = Tables { module: &mut module, list: &mut tables };
-        let function = section_function(body, shared, lines, lent, 0, section)?;
+        let function = section_function(body, shared, lines, lent, (0, Some(doors)), section)?;
         module.define(main, function);
         define_functions(&mut module, &functions, machine, &maps)?;
         return Ok(Code { module, tables });
@@ -109,7 +110,7 @@ pub(crate) fn program(
         let body = FunctionBuilder::new(format!("{SECTION}{index}"), 1);
         let lines = Lines::declare(&mut module, section);
         let tables = Tables { module: &mut module, list: &mut tables };
-        let function = section_function(body, shared, lines, tables, counters, section)?;
+        let function = section_function(body, shared, lines, tables, (counters, None), section)?;
         counters += section.counters();
         let restriction = Restriction::of_policy(&section.policy);
         let restriction = restriction.filter(|restriction| !restriction.includes(&Workload::Host));
@@ -154,7 +155,7 @@ pub(crate) fn sample(
     let tables = Tables { module: &mut module, list: &mut list };
     let shared = Shared { machine, scopes, maps, functions, shape };
     let body = FunctionBuilder::new("section", 1);
-    let body = section_function(body, shared, Lines::default(), tables, 0, section)?;
+    let body = section_function(body, shared, Lines::default(), tables, (0, None), section)?;
     // Tables of several policies are never one, nor is what is kept for one policy.
     let own = !list.is_empty() || Needs::of([section]).is_own() || act::decides(section);
     let shape = (!own).then(|| body.shape());
@@ -231,12 +232,13 @@ pub(crate) fn fault_in(
     Ok(module)
 }
 
+/// The function of a section, with its first counters and, where it is a program by itself, how calls go on.
 fn section_function(
     b: FunctionBuilder,
     shared: Shared<'_>,
     lines: Lines,
     tables: Tables<'_>,
-    index: u32,
+    (index, doors): (u32, Option<Doors>),
     section: &Section,
 ) -> Result<ebpf::Function, Error> {
     let mut e = emitter(b, shared, lines, tables, index, section)?;
@@ -246,7 +248,10 @@ fn section_function(
     e.b.switch_to(leave);
     e.release();
     match e.verdict.map(|verdict| e.b.get(verdict)) {
-        Some(verdict) => e.b.ret(verdict),
+        Some(verdict) => match doors {
+            Some(doors) => doors.leave(&mut e.b, verdict),
+            None => e.b.ret(verdict),
+        },
         None => e.b.ret(0),
     }
     Ok(e.b.finish()?)
@@ -298,6 +303,7 @@ fn emitter<'k>(
         climbed: None,
         owner: None,
         returned_buffer: None,
+        measured_in: None,
         lines,
         scopes,
         tables,
@@ -366,7 +372,7 @@ fn main_function(
         go_to(&mut b, raw, next, 0);
     }
     let verdict = b.get(verdict);
-    b.ret(verdict);
+    doors.leave(&mut b, verdict);
     Ok(b.finish()?)
 }
 
@@ -387,6 +393,13 @@ struct Doors {
     switch: Option<(MapRef, MapRef)>,
     /// The array with the next program, if there is one.
     next: Option<MapRef>,
+    /// Where threads ask for digests, if some section does.
+    measures: Option<MapRef>,
+}
+
+/// Whether sections are at a place where files are measured after them.
+fn is_measured(sections: &[Section]) -> bool {
+    sections.iter().any(|one| one.role == Role::Whole && ima::any(&one.hook.selectors))
 }
 
 impl Doors {
@@ -394,6 +407,9 @@ impl Doors {
     /// generation ([`map::TARGETS`]), goes on here when it has none.
     fn enter(self, b: &mut FunctionBuilder) {
         let Some((control, targets)) = self.switch else { return };
+        if let Some(measures) = self.measures {
+            ima::begin(b, measures);
+        }
         let raw = b.param(0);
         let control = b.map_value(control, control::GENERATION);
         let generation = b.load(Size::U32, control, 0);
@@ -406,6 +422,15 @@ impl Doors {
             b.jump(here, &[]);
         }
         b.switch_to(here);
+    }
+
+    /// Ends a program that decides about the call.
+    fn leave(self, b: &mut FunctionBuilder, verdict: ebpf::Value) {
+        let verdict = match self.measures {
+            Some(measures) => ima::end(b, measures, verdict),
+            None => verdict,
+        };
+        b.ret(verdict);
     }
 }
 

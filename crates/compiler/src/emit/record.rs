@@ -25,8 +25,9 @@ pub(crate) mod at {
     pub(crate) const TID: i16 = 44;
     /// 1 + the selector that matched, 0 for none (u32).
     pub(crate) const SELECTOR: i16 = 48;
-    /// Zero (u32).
-    pub(crate) const PAD: i16 = 52;
+    /// Run of an LSM hook whose file is being measured, with [`AWAITED`](super::map::measure::AWAITED); else
+    /// 0 (u32).
+    pub(crate) const RUN: i16 = 52;
     /// On a return's record: when its call began (u64).
     pub(crate) const CALL: i16 = 56;
     /// Size.
@@ -283,7 +284,10 @@ impl Emitter<'_> {
         b.store(Size::U64, area, at::TIME, time);
         b.store(Size::U32, area, at::SECTION, section as i32);
         b.store(Size::U32, area, at::SELECTOR, selector);
-        b.store(Size::U32, area, at::PAD, 0);
+        match self.measured_in.map(|run| b.get(run)) {
+            Some(run) => b.store(Size::U32, area, at::RUN, run),
+            None => b.store(Size::U32, area, at::RUN, 0),
+        }
         match call {
             Some(call) => b.store(Size::U64, area, at::CALL, call),
             None => b.store(Size::U64, area, at::CALL, 0),

@@ -30,6 +30,8 @@ pub(crate) enum Role {
     Unmark,
     /// The entry, after the one that marks: gives the call's result in its place.
     Replace,
+    /// An LSM hook, where the file is measured after the policies' program.
+    Measure,
     /// A call of the policy's enforcer.
     Enforce,
 }
@@ -71,7 +73,9 @@ impl Section {
     /// Whether it does nothing that another one at the same place does not do.
     pub(crate) fn repeats(&self, other: &Self) -> bool {
         match (self.role, other.role) {
-            (Role::Gate(_), Role::Gate(_)) | (Role::Replace, Role::Replace) => true,
+            (Role::Gate(_), Role::Gate(_))
+            | (Role::Replace, Role::Replace)
+            | (Role::Measure, Role::Measure) => true,
             (Role::Unmark, Role::Unmark) => self.hook.attachment == other.hook.attachment,
             _ => false,
         }
@@ -97,6 +101,7 @@ impl Emitter<'_> {
                 Ok(())
             }
             Role::Replace => self.replace(),
+            Role::Measure => self.measure(section),
             Role::Enforce => self.enforce(section),
         }
     }
@@ -301,6 +306,7 @@ impl Emitter<'_> {
             }
             let leave = self.leave;
             self.unless_limited(section, selector, now, None, leave);
+            self.ask_for_digest(section, selector);
             self.stacks(section, selector);
             self.send(section.number, selector, now, None)?;
             self.count_of(selector, map::counter::POSTED);

@@ -18,6 +18,7 @@ pub(crate) struct SharedMaps {
     control: Map,
     limits: Map,
     marks: Map,
+    measures: Map,
     /// The control element, as memory.
     pub(crate) control_memory: MapMemory,
 }
@@ -72,14 +73,17 @@ impl SharedMaps {
                 ..MapSpec::default()
             })?,
             marks: Wanted::new(map::MARKS, Shape::Tasks, map::mark::SIZE as u32).create()?,
+            measures: Wanted::new(map::MEASURES, Shape::Tasks, map::measure::SIZE as u32)
+                .create()?,
             control_memory: control.map_memory()?,
             control,
         })
     }
 
-    pub(crate) fn all(&self) -> [&Map; 8] {
-        let Self { states, observation, scratch, cpu, calls, control, limits, marks, .. } = self;
-        [states, observation, scratch, cpu, calls, control, limits, marks]
+    pub(crate) fn all(&self) -> [&Map; 9] {
+        let Self { states, observation, scratch, cpu, calls, control, limits, .. } = self;
+        let Self { marks, measures, .. } = self;
+        [states, observation, scratch, cpu, calls, control, limits, marks, measures]
     }
 
     /// Sets whether a policy's actions take effect; `number`: that of its mode.

@@ -1,7 +1,7 @@
 //! Where programs hang. Policies that hook the same place the same way share a program there.
 
 use crate::Error;
-use crate::act;
+use crate::act::{self, ima};
 use crate::emit::program::Shape;
 use crate::emit::section::Role;
 use crate::plan::{Attachment, Denial, Gate, Gated, HookPlan, Input, Instruction};
@@ -35,8 +35,11 @@ pub(crate) enum Place {
     SyscallExit,
     /// Entry of a function, by trampoline; what programs there return can take its place.
     Modify { function: String, id: TypeId, syscall: bool },
-    /// A hook of BPF LSM.
-    Lsm { hook: String, id: TypeId },
+    /// A hook of BPF LSM, at which files are measured for policies. Of programs at one hook the last one attached
+    /// comes first. So this is attached before the policies' own at *measured* places.
+    Measure { hook: String, id: TypeId },
+    /// A hook of BPF LSM. `measured`: a file is measured after it.
+    Lsm { hook: String, id: TypeId, measured: bool },
     /// A tracepoint with typed arguments.
     RawTracepoint { name: String, id: TypeId },
     /// A tracepoint with perf's record.
@@ -76,7 +79,8 @@ fn gated(hook: &HookPlan, mut places: Vec<(Place, Role)>) -> Vec<(Place, Role)> 
             }
             _ => Place::SyscallExit,
         };
-        let gate = |gate: &Gate| Place::Lsm { hook: gate.hook.clone(), id: gate.id };
+        let gate =
+            |gate: &Gate| Place::Lsm { hook: gate.hook.clone(), id: gate.id, measured: false };
         let gates = gates.iter().map(|one| (gate(one), Role::Gate(one.number)));
         places.splice(0..0, gates.chain([(exit, Role::Unmark)]));
     }
@@ -125,7 +129,12 @@ fn of_hook(hook: &HookPlan) -> Vec<(Place, Role)> {
             vec![(Place::SyscallExit, Role::Return), (Place::SyscallEnter, Role::Entry)]
         }
         Attachment::Syscall { .. } => vec![(Place::SyscallEnter, Role::Whole)],
-        Attachment::Lsm { hook, id } => vec![(Place::Lsm { hook, id }, Role::Whole)],
+        Attachment::Lsm { hook: name, id } => {
+            let measured = ima::any(&hook.selectors);
+            let own = (Place::Lsm { hook: name.clone(), id, measured }, Role::Whole);
+            let measure = (Place::Measure { hook: name, id }, Role::Measure);
+            if measured { vec![measure, own] } else { vec![own] }
+        }
         Attachment::RawTracepoint { name, id } => {
             vec![(Place::RawTracepoint { name, id }, Role::Whole)]
         }
@@ -171,6 +180,7 @@ impl Place {
             Self::Fentry { .. }
             | Self::Modify { .. }
             | Self::Lsm { .. }
+            | Self::Measure { .. }
             | Self::RawTracepoint { .. } => Shape::Words { returned: None },
             Self::Kprobe { syscall: true, .. } | Self::Override { .. } => Shape::SyscallFunction,
             Self::Kretprobe { .. } | Self::Kprobe { .. } => Shape::Function,
@@ -194,6 +204,7 @@ impl Place {
                 ProgramKind::TpBtf
             }
             Self::Lsm { .. } => ProgramKind::Lsm,
+            Self::Measure { .. } => ProgramKind::LsmSleepable,
             Self::Tracepoint { .. } => ProgramKind::Tracepoint,
             Self::Uprobe(at) | Self::Uretprobe(at) if at.multi => ProgramKind::UprobeMulti,
             Self::Uprobe(_) | Self::Uretprobe(_) => ProgramKind::Uprobe,
@@ -202,7 +213,7 @@ impl Place {
 
     /// Whether what programs do here never changes: they are attached without a switch.
     pub(crate) fn is_fixed(&self) -> bool {
-        matches!(self, Self::Override { .. })
+        matches!(self, Self::Override { .. } | Self::Measure { .. })
     }
 
     /// Whether programs at the other place would have calls run whose results are given here. A trampoline
@@ -225,6 +236,7 @@ impl Place {
             | Self::Modify { id, .. }
             | Self::Fexit { id, .. }
             | Self::Lsm { id, .. }
+            | Self::Measure { id, .. }
             | Self::RawTracepoint { id, .. } => Some(*id),
             Self::SyscallEnter => Some(btf.find_typedef("btf_trace_sys_enter")?),
             Self::SyscallExit => Some(btf.find_typedef("btf_trace_sys_exit")?),
@@ -248,6 +260,7 @@ impl Place {
             | Self::Modify { function: name, .. }
             | Self::Fexit { function: name, .. }
             | Self::Lsm { hook: name, .. }
+            | Self::Measure { hook: name, .. }
             | Self::RawTracepoint { name, .. } => Link::tracing(program, name, 0)?,
             Self::SyscallEnter => Link::tracing(program, "sys_enter", 0)?,
             Self::SyscallExit => Link::tracing(program, "sys_exit", 0)?,
@@ -272,7 +285,9 @@ impl Place {
             Self::Kretprobe { function, .. } => format!("r_{function}"),
             Self::SyscallEnter => "sys_enter".to_owned(),
             Self::SyscallExit => "sys_exit".to_owned(),
-            Self::Lsm { hook, .. } => format!("l_{hook}"),
+            Self::Lsm { hook, measured: false, .. } => format!("l_{hook}"),
+            Self::Lsm { hook, measured: true, .. } => format!("h_{hook}"),
+            Self::Measure { hook, .. } => format!("i_{hook}"),
             Self::RawTracepoint { name, .. } => format!("t_{name}"),
             Self::Tracepoint { event, .. } => format!("p_{event}"),
             Self::Uprobe(at) => format!("u_{}", identifier(&at.name)),
@@ -315,6 +330,7 @@ impl fmt::Display for Place {
             Self::SyscallEnter => f.write_str("tp_btf sys_enter"),
             Self::SyscallExit => f.write_str("tp_btf sys_exit"),
             Self::Lsm { hook, .. } => write!(f, "lsm {hook}"),
+            Self::Measure { hook, .. } => write!(f, "lsm.s {hook}"),
             Self::RawTracepoint { name, .. } => write!(f, "tp_btf {name}"),
             Self::Tracepoint { subsystem, event, .. } => {
                 write!(f, "tracepoint {subsystem}:{event}")

@@ -4,8 +4,10 @@ use super::attachment::{self, lacks};
 use super::planner::{Found, Planner};
 use super::signature::Signature;
 use super::{Attachment, EventKind};
+use crate::act::ima;
+use crate::helper::IMA_FILE_HASH;
 use kernel::btf::Kind;
-use kernel::features::Feature;
+use kernel::features::{Feature, ProgramKind};
 use policy::checked::Hook;
 
 /// What the kernel calls the functions that LSM programs attach to.
@@ -42,6 +44,16 @@ impl Planner<'_> {
         if let Err(why) = attachment::passes(machine, &prototype) {
             let text = machine.btf.prototype_text(id);
             let message = format!("no LSM program can take `{text}` on this kernel: {why}");
+            return self.error(&hook.place, message);
+        }
+        if ima::any(&hook.selectors)
+            && let Some(why) =
+                machine.features.helper(IMA_FILE_HASH, ProgramKind::LsmSleepable).why()
+        {
+            let message = format!(
+                "this kernel tells programs no digests of files (bpf_ima_file_hash: {why}): imaHash \
+                 needs Linux 5.18"
+            );
             return self.error(&hook.place, message);
         }
         let text = machine.btf.prototype_text(id).replace(PREFIX, "");

@@ -169,6 +169,7 @@ impl Harness {
             self.ring.consume(|_, bytes| {
                 some = true;
                 seen.extend(decoder.decode(bytes).unwrap());
+                seen.extend(std::iter::from_fn(|| decoder.measured()));
             });
             if !some {
                 break;
