@@ -19,6 +19,7 @@ pub(crate) const ALL: &[Feature] = &[
     Feature::Kprobe,
     Feature::Kretprobe,
     Feature::Lsm,
+    Feature::ImaFileHash,
     Feature::TpBtf,
     Feature::Tracepoint,
     Feature::Uprobe,

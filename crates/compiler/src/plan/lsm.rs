@@ -5,9 +5,8 @@ use super::planner::{Found, Planner};
 use super::signature::Signature;
 use super::{Attachment, EventKind};
 use crate::act::ima;
-use crate::helper::IMA_FILE_HASH;
 use kernel::btf::Kind;
-use kernel::features::{Feature, ProgramKind};
+use kernel::features::Feature;
 use policy::checked::Hook;
 
 /// What the kernel calls the functions that LSM programs attach to.
@@ -47,12 +46,10 @@ impl Planner<'_> {
             return self.error(&hook.place, message);
         }
         if ima::any(&hook.selectors)
-            && let Some(why) =
-                machine.features.helper(IMA_FILE_HASH, ProgramKind::LsmSleepable).why()
+            && let Err(why) = lacks(machine, Feature::ImaFileHash)
         {
             let message = format!(
-                "this kernel tells programs no digests of files (bpf_ima_file_hash: {why}): imaHash \
-                 needs Linux 5.18"
+                "this kernel tells programs no digests of files ({why}): imaHash needs Linux 5.18"
             );
             return self.error(&hook.place, message);
         }

@@ -149,6 +149,10 @@ features! {
     TaskExeFile = "task_exe_file", |kernel| {
         kernel.features.kfunc("bpf_get_task_exe_file", ProgramKind::Lsm)
     };
+    /// Digests of files in LSM programs that may sleep: bpf_ima_file_hash.
+    ImaFileHash = "ima_file_hash", |kernel| {
+        kernel.features.helper(193, ProgramKind::LsmSleepable)
+    };
     /// Any address taken for a typed, read-only object: bpf_rdonly_cast.
     RdonlyCast = "rdonly_cast", |kernel| {
         kernel.features.kfunc("bpf_rdonly_cast", ProgramKind::TpBtf)
