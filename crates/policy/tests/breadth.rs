@@ -1,6 +1,8 @@
 //! What can be written in a policy is tested, and told in the documentation. The table of types and operators
 //! there is made from the checks themselves.
 
+#![allow(clippy::unwrap_used)] // also in functions that tests share
+
 use policy::document::{ActionName, Operator, TypeName};
 use std::fs;
 use std::path::{Path, PathBuf};
