@@ -17,6 +17,7 @@ mod fields;
 mod functions;
 mod intro;
 mod keep;
+mod large;
 mod limits;
 mod loader;
 mod loss;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         crate::bench::TESTS,
         storm::TESTS,
         limits::TESTS,
+        large::TESTS,
         loader::TESTS,
     ]
     .into_iter()

@@ -2,6 +2,7 @@
 //!
 //! Users write allow-lists by the hundred, one policy per workload. As functions of their own they
 //! would be more than a program can hold and the verifier would see each; as rows they cost some bytes.
+//! So it is where one policy is about hundreds of system calls, of which each has a row then.
 
 use super::table::{Table, TableKind, TableSpec};
 use crate::flow::{choose, return_if, when};
@@ -13,9 +14,24 @@ use ebpf::{
     Cond, FuncId, Function, FunctionBuilder, MapRef, Module, Size, Slot, Template, Value, template,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 
 /// From so many sections of one shape on, they are folded.
 pub(crate) const LEAST: usize = 8;
+
+/// Functions that all run at one system call, at most, where rows are found by its number.
+const LAYERS_MAX: usize = 16;
+
+/// How many sections of one shape are about the same system call, at most, where they are about so many
+/// calls that their rows are found by the call's number; `None`: they are not.
+pub(crate) fn layers(keys: impl Iterator<Item = Option<u64>>) -> Option<usize> {
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+    for key in keys {
+        *counts.entry(key?).or_default() += 1;
+    }
+    let most = counts.values().copied().max()?;
+    (counts.len() >= LEAST && most <= LAYERS_MAX.min(counts.len())).then_some(most)
+}
 
 /// The function of a section.
 pub(super) struct Body {
@@ -26,6 +42,8 @@ pub(super) struct Body {
     pub(super) restriction: Option<u32>,
     /// Its result decides about the call; it stays by itself.
     pub(super) decides: bool,
+    /// It comes after the others of its system call.
+    pub(super) last: bool,
     /// The function.
     pub(super) function: Function,
 }
@@ -38,6 +56,8 @@ pub(super) struct Called {
     pub(super) id: FuncId,
     /// Its result decides about the call.
     pub(super) decides: bool,
+    /// It is for several system calls, and takes the number of the one that is made too.
+    pub(super) numbered: bool,
 }
 
 /// What rows are chosen by.
@@ -57,15 +77,14 @@ pub(super) fn define(
     scopes: &Scopes,
     bodies: Vec<Body>,
 ) -> Result<Vec<Called>, Error> {
-    let mut groups: HashMap<(Option<u64>, bool, ebpf::Shape), usize> = HashMap::new();
+    let about = |body: &Body| (body.restriction.is_some(), body.last, body.function.shape());
     let mut ordered: Vec<Vec<Body>> = Vec::new();
-    for body in bodies {
-        let group = (body.key, body.restriction.is_some(), body.function.shape());
-        let index = *groups.entry(group).or_insert_with(|| {
-            ordered.push(Vec::new());
-            ordered.len() - 1
-        });
-        ordered[index].push(body);
+    for alike in grouped(bodies, about) {
+        let stay = alike.iter().any(|body| body.decides || body.last);
+        match layers(alike.iter().map(|body| body.key)).filter(|_| !stay) {
+            Some(layers) => ordered.extend(layered(alike, layers)),
+            None => ordered.extend(grouped(alike, |body| body.key)),
+        }
     }
     let mut selection = Selection { module, tables, machine, scopes };
     let mut called = Vec::new();
@@ -75,6 +94,11 @@ pub(super) fn define(
         let decides = group.iter().any(|body| body.decides);
         let folded = (group.len() >= LEAST && !decides).then(|| template(&all)).flatten();
         match folded {
+            Some(folded) if group.iter().any(|body| body.key != key) => {
+                let keys: Vec<u32> = group.iter().filter_map(|body| body.key).map(number).collect();
+                let id = selection.numbered(folded, &keys)?;
+                called.push(Called { key: None, id, decides: false, numbered: true });
+            }
             Some(folded) => {
                 let numbers: Option<Vec<u32>> = group.iter().map(|body| body.restriction).collect();
                 let distinct = |numbers: &Vec<u32>| {
@@ -84,18 +108,50 @@ pub(super) fn define(
                     Some(numbers) => selection.restricted(folded, &numbers)?,
                     None => selection.all(folded)?,
                 };
-                called.push(Called { key, id, decides: false });
+                called.push(Called { key, id, decides: false, numbered: false });
             }
             None => {
-                for Body { function, decides, .. } in group {
+                for Body { key, function, decides, .. } in group {
                     let id = selection.module.declare(function.name(), function.params());
                     selection.module.define(id, function);
-                    called.push(Called { key, id, decides });
+                    called.push(Called { key, id, decides, numbered: false });
                 }
             }
         }
     }
     Ok(called)
+}
+
+/// What is alike together, in the order of the first of each.
+fn grouped<K: Eq + Hash>(bodies: Vec<Body>, about: impl Fn(&Body) -> K) -> Vec<Vec<Body>> {
+    let mut groups: HashMap<K, usize> = HashMap::new();
+    let mut ordered: Vec<Vec<Body>> = Vec::new();
+    for body in bodies {
+        let index = *groups.entry(about(&body)).or_insert_with(|| {
+            ordered.push(Vec::new());
+            ordered.len() - 1
+        });
+        ordered[index].push(body);
+    }
+    ordered
+}
+
+/// Puts those about the same system call into different groups.
+fn layered(bodies: Vec<Body>, layers: usize) -> Vec<Vec<Body>> {
+    let mut seen: HashMap<Option<u64>, usize> = HashMap::new();
+    let mut groups: Vec<Vec<Body>> = Vec::new();
+    groups.resize_with(layers, Vec::new);
+    for body in bodies {
+        let layer = seen.entry(body.key).or_default();
+        groups[*layer].push(body);
+        *layer += 1;
+    }
+    groups
+}
+
+/// A system call as rows have it: keys have 32 bits.
+fn number(key: u64) -> u32 {
+    key as u32
 }
 
 // What the steps of both selections find on the stack of their caller.
@@ -131,6 +187,20 @@ impl Selection<'_> {
         b.ret(0);
         self.module.define(step, b.finish()?);
         Ok(all)
+    }
+
+    /// A function that runs the folded one on the row of a system call, whose number it takes behind the
+    /// context, if it has one.
+    fn numbered(&mut self, folded: Template, keys: &[u32]) -> Result<FuncId, Error> {
+        let name = format!("{}_rows", folded.function.name());
+        let (body, rows) = self.rows(folded, TableKind::Hash, keys.iter().copied());
+        let one = self.module.declare(name.clone(), 2);
+        let mut b = FunctionBuilder::new(name, 2);
+        let (context, number) = (b.param(0), b.param(1));
+        run(&mut b, body, rows, number, context);
+        b.ret(0);
+        self.module.define(one, b.finish()?);
+        Ok(one)
     }
 
     /// A function that runs the folded one on those of its rows whose restrictions include the current

@@ -116,7 +116,8 @@ pub(crate) fn program(
         let restriction = restriction.filter(|restriction| !restriction.includes(&Workload::Host));
         let restriction = restriction.and_then(|restriction| scopes.number(&restriction));
         let decides = act::decides(section);
-        bodies.push(fold::Body { key: key(section), restriction, decides, function });
+        let last = section.role == Role::Enforce;
+        bodies.push(fold::Body { key: key(section), restriction, decides, last, function });
     }
     let called = fold::define(&mut module, &mut tables, machine, scopes, bodies)?;
     module.define(main, main_function(name, machine, shape, doors, &called)?);
@@ -463,6 +464,9 @@ fn dispatch(
     let number = b.and(number, 0x7fff_ffff);
     let number = b.or(number, compat);
     let mut table: BTreeMap<u64, Vec<FuncId>> = BTreeMap::new();
+    for Called { id, .. } in sections.iter().filter(|called| called.numbered) {
+        b.call_func(*id, &[raw, number]);
+    }
     for Called { key, id, .. } in sections {
         if let Some(key) = key {
             table.entry(*key).or_default().push(*id);

@@ -40,20 +40,34 @@ pub(crate) fn pack(
     }
     let (mut programs, mut current, mut functions) = (Vec::new(), Vec::new(), 0);
     let mut parts = Vec::new();
-    for ((_, shape), group) in groups {
-        match shape.is_some() && group.len() >= fold::LEAST {
-            true => parts.push(group),
-            false => parts.extend(group.into_iter().map(|section| vec![section])),
+    // Of the same shape, whatever the system call.
+    let mut alike: BTreeMap<Option<ebpf::Shape>, Vec<(Option<u64>, Vec<Section>)>> =
+        BTreeMap::new();
+    for ((key, shape), group) in groups {
+        alike.entry(shape).or_default().push((key, group));
+    }
+    for (shape, groups) in alike {
+        let keys = groups.iter().flat_map(|(key, group)| group.iter().map(|_| *key));
+        if let Some(layers) = fold::layers(keys).filter(|_| shape.is_some()) {
+            let all: Vec<Section> = groups.into_iter().flat_map(|(_, group)| group).collect();
+            parts.push((all, layers));
+            continue;
+        }
+        for (_, group) in groups {
+            match shape.is_some() && group.len() >= fold::LEAST {
+                true => parts.push((group, 1)),
+                false => parts.extend(group.into_iter().map(|section| (vec![section], 1))),
+            }
         }
     }
-    parts.extend(enforcers.into_iter().map(|section| vec![section]));
-    for part in parts {
-        if functions == FUNCTIONS_MAX {
+    parts.extend(enforcers.into_iter().map(|section| (vec![section], 1)));
+    for (part, needed) in parts {
+        if functions + needed > FUNCTIONS_MAX {
             programs.push(std::mem::take(&mut current));
             functions = 0;
         }
         current.extend(part);
-        functions += 1;
+        functions += needed;
     }
     programs.push(current);
     Ok(programs)

@@ -14,6 +14,10 @@ pub(super) enum Missing {
     LeaveOut,
 }
 
+/// From so many system calls of one list on, they are hooked together where all system calls pass. That
+/// costs something at every call; programs for each of them cost memory, and time when they are loaded.
+const MANY: usize = 64;
+
 impl Missing {
     pub(super) fn of(ignore: bool) -> Self {
         if ignore { Self::LeaveOut } else { Self::Refuse }
@@ -42,11 +46,17 @@ impl Planner<'_> {
                 }
             }
             Members::Syscalls(names) => {
+                self.of_many = names.len() >= MANY;
                 for name in names {
                     self.syscall(hook, &symbol(name), &list.place, missing);
                 }
+                self.of_many = false;
             }
-            Members::AllSyscalls => self.all_syscalls(hook, list),
+            Members::AllSyscalls => {
+                self.of_many = true;
+                self.all_syscalls(hook, list);
+                self.of_many = false;
+            }
             Members::Matching(pattern) => self.matching(hook, list, pattern),
         }
     }

@@ -33,6 +33,7 @@ impl Plan {
             notes: Vec::new(),
             symbols: OnceCell::new(),
             executables: HashMap::new(),
+            of_many: false,
         };
         planner.run();
         let Planner { hooks, enforcers, problems, mut notes, .. } = planner;
@@ -60,6 +61,8 @@ pub(super) struct Planner<'a> {
     symbols: OnceCell<Option<Kallsyms>>,
     /// Executables and libraries that were opened, by the path in the policy.
     pub(super) executables: HashMap<String, Arc<Executable>>,
+    /// Whether the system call that is hooked is one of very many of a list.
+    pub(super) of_many: bool,
 }
 
 /// What was found out about one place that a hook attaches to.

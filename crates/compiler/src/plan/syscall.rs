@@ -89,6 +89,14 @@ impl<'a> Call<'a> {
     }
 }
 
+/// Whether a hook has actions that need more than to see the call.
+fn enforces(hook: &Hook) -> bool {
+    hook.selectors.iter().any(|selector| {
+        let mut actions = selector.actions.iter().chain(&selector.return_actions);
+        actions.any(|action| action.value.is_enforcing())
+    })
+}
+
 impl Planner<'_> {
     /// Whether the kernel is known to have a function for a call of an ABI.
     pub(super) fn is_served(&self, abi: Abi, name: &str) -> bool {
@@ -162,6 +170,16 @@ impl Planner<'_> {
         let name = function.to_owned();
         if let Some(id) = id {
             self.takes_registers(id)?;
+        }
+        if self.of_many
+            && !wants.fentry
+            && let Some(number) = call.number
+            && lacks(machine, Feature::TpBtf).is_ok()
+            && !enforces(hook)
+        {
+            let compat = call.abi.is_32bit();
+            let reason = "by its number: one program for the many system calls of the list";
+            return Ok((Attachment::Syscall { number, compat }, reason.to_owned()));
         }
         let no_trampoline = match attachment::trampoline(machine, function, id, wants) {
             Ok(id) => {
