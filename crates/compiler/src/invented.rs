@@ -14,6 +14,7 @@ const VOID: TypeId = TypeId::VOID;
 
 /// What can be hooked with.
 pub(crate) const ALL: &[Feature] = &[
+    Feature::BuildId,
     Feature::Fentry,
     Feature::Fexit,
     Feature::Kprobe,

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// a program whole.
 const FUNCTIONS_MAX: usize = 64;
 
+/// Sections by the system call that they are for.
+type ByCall = Vec<(Option<u64>, Vec<Section>)>;
+
 /// Divides the sections of a place into programs; those that can be made one stay together.
 pub(crate) fn pack(
     sections: Vec<Section>,
@@ -41,8 +44,7 @@ pub(crate) fn pack(
     let (mut programs, mut current, mut functions) = (Vec::new(), Vec::new(), 0);
     let mut parts = Vec::new();
     // Of the same shape, whatever the system call.
-    let mut alike: BTreeMap<Option<ebpf::Shape>, Vec<(Option<u64>, Vec<Section>)>> =
-        BTreeMap::new();
+    let mut alike: BTreeMap<Option<ebpf::Shape>, ByCall> = BTreeMap::new();
     for ((key, shape), group) in groups {
         alike.entry(shape).or_default().push((key, group));
     }
