@@ -4,9 +4,9 @@
 //! events: what the queue does not take, or a policy wants too often, is dropped and counted for the
 //! policy, as are all of them without the flag. Nothing is done with answers but to count them.
 //!
-//! - [`http`]: what GetUrl sends
-//! - [`dns`]: what DnsLookup sends
-//! - [`allowance`]: how often a policy may ask
+//! - `http`: what GetUrl sends
+//! - `dns`: what DnsLookup sends
+//! - `allowance`: how often a policy may ask
 
 mod allowance;
 mod dns;
