@@ -216,3 +216,25 @@ fn conditions() {
         check(h, "CelExpr", &[condition], &names);
     }
 }
+
+#[test]
+fn regular_expressions_that_a_program_has_no_maps_for_are_refused() {
+    let Some(mut harness) = Harness::new() else { return };
+    let many = |count: usize| {
+        let mut hook =
+            "call: sys_openat\nsyscall: true\nargs:\n- {index: 1, type: string}\nselectors:\n"
+                .to_owned();
+        for number in 0..count {
+            hook.push_str(&format!(
+                "- matchArgs:\n  - {{operator: CelExpr, values: [\"arg0.matches('^tx-{number}-[a-z]+$')\"]}}\n"
+            ));
+        }
+        policy("open", "kprobes", &hook)
+    };
+    harness.load(&many(40));
+    assert!(matches(&mut harness, b"tx-39-many"));
+    assert!(!matches(&mut harness, b"tx-40-many"));
+    let error = harness.try_load(&many(41)).unwrap_err();
+    assert!(error.contains("not compiled: `^tx-40-[a-z]+$` besides 40 other tables"), "{error}");
+    assert!(matches(&mut harness, b"tx-39-many"));
+}

@@ -26,6 +26,10 @@ mod at {
     pub(super) const SIZE: u32 = 24;
 }
 
+/// Tables that a program may have before no more of these are added: the kernel takes 64 maps
+/// (`MAX_USED_MAPS`), some of which are shared by all programs.
+const TABLES_MAX: usize = 40;
+
 /// In the map: the column of each byte, then the rows, whose entries are places of rows (u16).
 const ROWS: u32 = 256;
 
@@ -46,6 +50,12 @@ pub(crate) fn matches(
     automaton: &Automaton,
     to: Targets,
 ) -> Result<(), Error> {
+    if e.table_count() >= TABLES_MAX {
+        let pattern = automaton.pattern();
+        return Err(Error::Unsupported(format!(
+            "`{pattern}` besides {TABLES_MAX} other tables of one program"
+        )));
+    }
     let columns = automaton.columns();
     let entries = automaton.next().len().next_power_of_two();
     let place = |state: &u16| (usize::from(*state) * columns) as u16;
