@@ -24,6 +24,7 @@ mod loss;
 mod lsm;
 mod policies;
 mod programs;
+mod requests;
 mod smoke;
 mod storm;
 mod tracepoints;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         faults::TESTS,
         loss::TESTS,
         policies::TESTS,
+        requests::TESTS,
         enforcement::TESTS,
         keep::TESTS,
         evasion::TESTS,

@@ -16,11 +16,10 @@ pub(crate) const TESTS: &[Test] = &[
     Test::new("policies::that_are_bad_are_told_and_skipped", bad_ones_are_skipped),
     Test::new("policies::come_and_go_by_command", come_and_go),
     Test::new("policies::lose_nothing_silently", lose_nothing_silently).seconds(240),
-    Test::new("policies::that_ask_for_more_observe_and_say_so", asking_ones_observe),
 ];
 
 /// A policy that sees symbolic links to `target`.
-fn links_to(name: &str, target: &str, more: &str) -> String {
+pub(super) fn links_to(name: &str, target: &str, more: &str) -> String {
     format!(
         r#"apiVersion: cilium.io/v1alpha1
 kind: TracingPolicy
@@ -52,7 +51,7 @@ spec:
 }
 
 /// Makes a symbolic link, which must not be there, to `target`.
-fn link(lab: &Lab, tool: &str, target: &str, name: &str) -> Result<u64> {
+pub(super) fn link(lab: &Lab, tool: &str, target: &str, name: &str) -> Result<u64> {
     let name = lab.path(name);
     let mut command = std::process::Command::new(tool);
     Ok(run(command.args(["tool", "thread-link", target]).arg(name))?.ok()?.pid)
@@ -228,24 +227,5 @@ fn lose_nothing_silently(lab: &Lab) -> Result<()> {
     ensure!(events.of_kind("events_lost").iter().any(cause), "no loss names the policy");
     // What processes do is told all the same.
     ensure!(events.execs_of(&tool).len() == 1 && events.exits_of(&tool).len() == 1);
-    Ok(())
-}
-
-/// An action that this version does not carry out.
-fn asking_ones_observe(lab: &Lab) -> Result<()> {
-    let tool = lab.tool("linker")?;
-    let target = "/target/that/is/to/be/told/elsewhere";
-    let action =
-        "      matchActions:\n      - action: GetUrl\n        argUrl: http://127.0.0.1:9/\n";
-    let mut agent = lab.agent_with_policy(&links_to("asker", target, action))?;
-    let log = agent.log();
-    ensure!(log.contains("observes only") && log.contains("GetUrl"), "{log}");
-    link(lab, &tool, target, "link").context("the link is made all the same")?;
-    agent.wait_for("the link is seen", |events| !events.of_policy("asker").is_empty())?;
-    let list = agent.ask(&["tp", "list"])?.ok()?;
-    ensure!(list.stdout.contains(" monitor_only "), "{list:?}");
-    let events = agent.stop()?;
-    let event = events.of_policy("asker")[0];
-    ensure!(event.text("action") == "KPROBE_ACTION_GETURL", "{event:?}");
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use api::tetragon::get_events_response::Event;
 use api::tetragon::{self as wire};
 use compiler::base::record::{Flags, Identity};
+use compiler::observed::Owner;
 use policy::PolicyKey;
 
 use super::PipelineConfig;
@@ -58,6 +59,19 @@ fn with_process_parent_and_thread() {
     assert!(event.ancestors.is_empty());
     assert_eq!(event.function_name, "__x64_sys_mount");
     assert_eq!(h.pipeline.stats().pipeline.policy_events, 1);
+}
+
+#[test]
+fn of_whom_the_socket_belongs_to() {
+    let mut h = Harness::plain();
+    let (init, parent, process) = family(&mut h);
+    let mut seen = observation(kprobe(), "", process, 11);
+    seen.owner = Some(Owner { process: parent, tid: 98 });
+    h.pipeline.observation(seen);
+    let event = kprobe_event(&h);
+    let shown = event.process.unwrap();
+    assert_eq!((shown.exec_id, shown.tid), (exec_id(parent), Some(98)));
+    assert_eq!(event.parent.unwrap().exec_id, exec_id(init));
 }
 
 #[test]
