@@ -130,10 +130,11 @@ fn table(outcomes: &[Value]) -> Result<String> {
         // Equal ones of several kernels are one.
         let mut notes: Vec<(String, Vec<String>)> = Vec::new();
         for outcome in outcomes {
-            let Some(note) = note(outcome) else { continue };
-            match notes.iter_mut().find(|(known, _)| *known == note) {
-                Some((_, kernels)) => kernels.push(text(outcome, "kernel")),
-                None => notes.push((note, vec![text(outcome, "kernel")])),
+            for note in notes_of(outcome) {
+                match notes.iter_mut().find(|(known, _)| *known == note) {
+                    Some((_, kernels)) => kernels.push(text(outcome, "kernel")),
+                    None => notes.push((note, vec![text(outcome, "kernel")])),
+                }
             }
         }
         for (note, kernels) in notes {
@@ -151,17 +152,23 @@ fn cell(outcome: &Value) -> String {
     }
 }
 
-fn note(outcome: &Value) -> Option<String> {
+/// What is worth knowing beside the table.
+fn notes_of(outcome: &Value) -> Vec<String> {
     let (missing, unfilled) = (texts(outcome, "missing"), text(outcome, "unfilled"));
-    match text(outcome, "outcome").as_str() {
-        "reports" if !missing.is_empty() => Some(format!("there is no `{}`", missing.join("`, `"))),
-        "reports" if !unfilled.is_empty() => Some(format!(
+    let mut notes = Vec::new();
+    if !missing.is_empty() {
+        notes.push(format!("there is no `{}`", missing.join("`, `")));
+    }
+    if !unfilled.is_empty() {
+        notes.push(format!(
             "tried with addresses in place of the words that stand for them; as it stands: {}",
             quoted(&unfilled)
-        )),
-        "reports" => None,
-        _ => Some(quoted(&text(outcome, "reason"))),
+        ));
     }
+    notes.extend(outcome["reason"].as_str().map(quoted));
+    let warnings = texts(outcome, "warnings");
+    notes.extend(warnings.iter().map(|warning| format!("warns: {}", quoted(warning))));
+    notes
 }
 
 /// A text as it stands: what looks like an HTML element would vanish.
@@ -188,7 +195,8 @@ mod tests {
         let outcomes = [
             json!({"policy": "a.yaml", "kernel": "6.1", "outcome": "reports", "events": ["f"],
                    "missing": ["g"]}),
-            json!({"policy": "a.yaml", "kernel": "6.12", "outcome": "silent", "reason": "why"}),
+            json!({"policy": "a.yaml", "kernel": "6.12", "outcome": "silent", "reason": "why",
+                   "warnings": ["beware"]}),
             refused("6.1"),
             refused("6.12"),
         ];
@@ -199,6 +207,7 @@ mod tests {
             " | events | 6.1 | 6.12 |\n|---|---|---|---|\n| a.yaml | `f` | in part | loads |\n\
              | b.yaml |  | refused | refused |\n\n## Reasons\n\n\
              - **a.yaml** on 6.1: there is no `g`\n- **a.yaml** on 6.12: why\n\
+             - **a.yaml** on 6.12: warns: beware\n\
              - **b.yaml** on 6.1, 6.12: no\n"
         );
     }

@@ -100,9 +100,11 @@ fn try_one(lab: &Lab, agent: &mut Agent, case: &Case) -> Result<Outcome> {
         unfilled = Some(reason);
     }
     let policy = lab.policy(case.file, &case.text(&original)?)?;
+    let logged = agent.log().len();
     if let Err(reason) = add(agent, &policy, case.file)? {
         return Ok(Outcome::Refused { reason });
     }
+    let warnings = outcome::warnings(&agent.log()[logged..]);
     let missing = missing_hooks(&list(agent)?[0])?;
     let before = agent.events()?.0.len();
     (case.provoke)(lab).context("provoking an event")?;
@@ -111,7 +113,7 @@ fn try_one(lab: &Lab, agent: &mut Agent, case: &Case) -> Result<Outcome> {
         let seen = agent.events()?;
         let seen = case.reports.iter().find_map(|report| report.among(seen, before));
         ensure!(seen.is_none(), "reported, although {reason}: {seen:?}");
-        return Ok(Outcome::Silent { reason });
+        return Ok(Outcome::Silent { reason, warnings });
     }
     let mut events = BTreeSet::new();
     for report in case.reports {
@@ -129,7 +131,7 @@ fn try_one(lab: &Lab, agent: &mut Agent, case: &Case) -> Result<Outcome> {
         events.extend(found);
     }
     ensure!(!events.is_empty(), "nothing is said of what it has to report");
-    Ok(Outcome::Reports { events, missing, unfilled })
+    Ok(Outcome::Reports { events, missing, unfilled, warnings })
 }
 
 /// Adds a policy; the inner error is the reason why it is refused.

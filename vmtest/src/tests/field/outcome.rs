@@ -26,11 +26,15 @@ pub(super) enum Outcome {
         missing: Vec<String>,
         /// Why it is refused before words in it are replaced, if there are some.
         unfilled: Option<String>,
+        /// What the agent warns of.
+        warnings: Vec<String>,
     },
     /// It is in force, but nothing can make it report.
     Silent {
         /// Why so.
         reason: String,
+        /// What the agent warns of.
+        warnings: Vec<String>,
     },
     /// It is not loaded.
     Refused {
@@ -42,19 +46,23 @@ pub(super) enum Outcome {
 impl Outcome {
     fn json(&self, policy: &str) -> Value {
         let mut json = match self {
-            Self::Reports { events, missing, unfilled } => {
-                let mut json = json!({"outcome": "reports", "events": events});
-                if !missing.is_empty() {
-                    json["missing"] = json!(missing);
-                }
-                if let Some(reason) = unfilled {
-                    json["unfilled"] = json!(reason);
-                }
-                json
-            }
-            Self::Silent { reason } => json!({"outcome": "silent", "reason": reason}),
+            Self::Reports { events, .. } => json!({"outcome": "reports", "events": events}),
+            Self::Silent { reason, .. } => json!({"outcome": "silent", "reason": reason}),
             Self::Refused { reason } => json!({"outcome": "refused", "reason": reason}),
         };
+        if let Self::Reports { missing, unfilled, .. } = self {
+            if !missing.is_empty() {
+                json["missing"] = json!(missing);
+            }
+            if let Some(reason) = unfilled {
+                json["unfilled"] = json!(reason);
+            }
+        }
+        if let Self::Reports { warnings, .. } | Self::Silent { warnings, .. } = self
+            && !warnings.is_empty()
+        {
+            json["warnings"] = json!(warnings);
+        }
         json["policy"] = json!(policy);
         json["kernel"] = json!(test::kernel());
         json
@@ -99,12 +107,24 @@ pub(super) fn event_name(event: &Event) -> String {
 
 /// The first reason of those that a refusal gives, from its place in the file on.
 pub(super) fn reason(stderr: &str, file: &str) -> Option<String> {
-    let at = |from: &str, start: usize| stderr[start + from.len()..].trim().to_owned();
     let of_file = format!("{file}:");
-    // The agent does not know the file's name.
-    let of_agent = "refused: policy:";
-    let found = stderr.find(&of_file).map(|start| at(&of_file, start));
-    found.or_else(|| stderr.find(of_agent).map(|start| at(of_agent, start)))
+    Some(stderr.split_once(&of_file)?.1.trim().to_owned())
+}
+
+/// What the agent warns of when it takes a policy, by lines of its log.
+pub(super) fn warnings(log: &str) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for line in log.lines() {
+        let Some((_, said)) = line.split_once(" level=warning msg=") else { continue };
+        if let Some(said) = said.strip_prefix("\"policy ") {
+            let said = said.split_once(": ").map_or(said, |(_, said)| said);
+            let said = said.strip_prefix("policy:").unwrap_or(said);
+            warnings.push(said.strip_suffix('"').unwrap_or(said).replace("\\\"", "\""));
+        } else if said.starts_with("\"the policy ") {
+            warnings.push(said.to_owned());
+        }
+    }
+    warnings
 }
 
 #[cfg(test)]
@@ -115,8 +135,17 @@ mod tests {
     fn reasons_start_at_their_place() {
         let reason = |stderr| reason(stderr, "a.yaml").unwrap_or_default();
         assert_eq!(reason("Error: /x/a.yaml:7:5 spec.x: no"), "7:5 spec.x: no");
-        assert_eq!(reason("Error: unix:///s refused: policy:8:5 spec.x: no"), "8:5 spec.x: no");
         assert_eq!(reason("Error: no"), "");
+    }
+
+    #[test]
+    fn warnings_of_policies_are_taken_from_the_log() {
+        let log = "time=1 level=info msg=\"policy a: x\"\n\
+                   time=1 level=warning msg=\"policy a: policy:1:2 spec: is \\\"b\\\"\"\n\
+                   time=1 level=warning msg=\"events were lost\" count=3\n\
+                   time=1 level=warning msg=\"the policy observes only\" policy=a\n";
+        let expected = ["1:2 spec: is \"b\"", "\"the policy observes only\" policy=a"];
+        assert_eq!(warnings(log), expected);
     }
 
     #[test]
