@@ -118,10 +118,12 @@ pub(super) const CASES: &[Case] = &[
     Case::new("datagram.yaml").provoke(send_filtered).reports(DATAGRAM),
     Case::new("datagram-with-selectors.yaml").provoke(send_filtered).reports(DATAGRAM),
     Case::new("datagram-with-sock-tracking.yaml").provoke(send_filtered).reports(DATAGRAM),
-    Case::new("datagram_518.yaml").provoke(|_| send("127.0.0.1")).reports(&[
+    Case::new("datagram_518.yaml").provoke(send_from_other).reports(&[
+        // It runs where the sender does, but the socket is the receiver's.
         Report::call(&[
             ("policy_name", "datagram-518"),
             ("function_name", "sk_filter_trim_cap"),
+            ("process.arguments", "one field::*"),
             ("args.1.skb_arg.daddr", "127.0.0.1"),
             ("args.1.skb_arg.protocol", "IPPROTO_UDP"),
             ("args.1.label", "datagram"),
@@ -129,6 +131,7 @@ pub(super) const CASES: &[Case] = &[
         Report::call(&[
             ("policy_name", "datagram-518"),
             ("function_name", "ip_output"),
+            ("process.arguments", "tool send *"),
             ("args.0.sock_arg.protocol", "IPPROTO_UDP"),
             ("args.1.skb_arg.daddr", "127.0.0.1"),
         ]),
@@ -220,6 +223,15 @@ fn send(to: &str) -> Result<()> {
     let receiver = UdpSocket::bind((to, 0))?;
     let sender = UdpSocket::bind((to, 0))?;
     sender.send_to(b"provoked", receiver.local_addr()?)?;
+    ensure!(receiver.recv(&mut [0; 16])? == 8);
+    Ok(())
+}
+
+/// Receives a datagram that another process sends.
+fn send_from_other(_: &Lab) -> Result<()> {
+    let receiver = UdpSocket::bind("127.0.0.1:0")?;
+    let to = receiver.local_addr()?.to_string();
+    run(Command::new(std::env::current_exe()?).args(["tool", "send", &to]))?.ok()?;
     ensure!(receiver.recv(&mut [0; 16])? == 8);
     Ok(())
 }
