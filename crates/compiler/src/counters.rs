@@ -41,6 +41,10 @@ pub struct Done {
     pub notified: u64,
     /// Notifications that would have been made.
     pub monitor_notified: u64,
+    /// Numbers written to arguments.
+    pub set: u64,
+    /// Numbers that would have been written.
+    pub monitor_set: u64,
 }
 
 impl Counters {
@@ -78,6 +82,8 @@ impl Counters {
                 failed: sum(counter::FAILED),
                 notified: sum(counter::NOTIFY),
                 monitor_notified: sum(counter::MONITOR_NOTIFY),
+                set: sum(counter::SET),
+                monitor_set: sum(counter::MONITOR_SET),
             });
         }
         Ok(counters)
@@ -125,6 +131,8 @@ impl AddAssign for Done {
             failed,
             notified,
             monitor_notified,
+            set,
+            monitor_set,
         } = other;
         self.posted += posted;
         self.silent += silent;
@@ -136,5 +144,7 @@ impl AddAssign for Done {
         self.failed += failed;
         self.notified += notified;
         self.monitor_notified += monitor_notified;
+        self.set += set;
+        self.monitor_set += monitor_set;
     }
 }

@@ -17,6 +17,8 @@ pub(crate) const TAIL_CALL: u32 = 12;
 pub(crate) const GET_CURRENT_PID_TGID: u32 = 14;
 /// `bpf_get_current_comm(buffer, size)`
 pub(crate) const GET_CURRENT_COMM: u32 = 16;
+/// `bpf_probe_write_user(to, from, size)`
+pub(crate) const PROBE_WRITE_USER: u32 = 36;
 /// `bpf_override_return(registers, value)`, in kprobes on functions that take injected errors
 pub(crate) const OVERRIDE_RETURN: u32 = 58;
 /// `bpf_get_stack(context, buffer, size, flags)`

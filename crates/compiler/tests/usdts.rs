@@ -206,3 +206,67 @@ fn probes_and_arguments_that_do_not_exist_are_told() {
         assert!(error.contains(wanted), "{rest}\n{error}\n{wanted}");
     }
 }
+
+/// A program whose status is a number in its memory, that the probe `app:status` has as its first argument.
+fn with_status(place: &Place) -> PathBuf {
+    let mut code: Vec<u8> = vec![0xb8];
+    code.extend((NUMBER as u32).to_le_bytes()); // mov eax, number
+    let at = TEXT + code.len() as u64;
+    code.push(0x90);
+    code.extend([0x8b, 0x3c, 0x25]);
+    code.extend((NUMBER as u32).to_le_bytes()); // mov edi, [number]
+    code.extend([0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05]); // exit(edi)
+    let mut data = vec![0; 96];
+    data[(NUMBER - DATA) as usize] = 3;
+    let arguments = "-4@(%rax) 8@(%rax) -4@%eax -4@$3 -4@number(%rip)";
+    let notes = probe_note(at, 0, COUNTER, ["app", "status", arguments]);
+    let mut made = Synthetic::new();
+    made.text(&code);
+    made.data(&data);
+    made.symbol(Symbol::function("number", NUMBER, 4));
+    made.section(Section::note(".note.stapsdt", &notes));
+    let path = place.0.join("status");
+    made.write(&path);
+    path
+}
+
+fn setting(path: &Path, argument: u32, value: i32) -> String {
+    let rest = format!(
+        "args: [{{index: {argument}, type: int32}}]\nselectors: [{{matchActions: [{{action: Set, argIndex: 0, argValue: {value}}}]}}]"
+    );
+    hook(path, "status", &rest)
+}
+
+#[test]
+fn arguments_in_memory_are_set() {
+    let Some(mut harness) = Harness::with(Feature::ProbeWriteUser) else { return };
+    let place = Place::new("usdt-set");
+    let path = with_status(&place);
+    let key = policy::PolicyKey {
+        domain: "static".to_owned(),
+        namespace: String::new(),
+        name: "probe".to_owned(),
+    };
+    for argument in [0, 4] {
+        harness.load(&setting(&path, argument, 77));
+        let (seen, status) = run(&mut harness, &path);
+        assert_eq!((seen.len(), status), (1, 77), "{argument}");
+        harness.policies.set_mode(&key, policy::checked::Mode::Monitor).unwrap();
+        assert_eq!(run(&mut harness, &path).1, 3);
+        let done = harness.policies.counters(&key).unwrap().unwrap()[0].total();
+        assert_eq!((done.set, done.monitor_set, done.posted), (1, 1, 2));
+        harness.remove("probe");
+        assert_eq!(run(&mut harness, &path).1, 3);
+    }
+}
+
+#[test]
+fn only_four_bytes_in_memory_can_be_set() {
+    let Some(mut harness) = Harness::with(Feature::Uprobe) else { return };
+    let place = Place::new("usdt-set-errors");
+    let path = with_status(&place);
+    for argument in [1, 2, 3] {
+        let error = harness.try_load(&setting(&path, argument, 1)).unwrap_err();
+        assert!(error.contains("only such can be set"), "{error}");
+    }
+}

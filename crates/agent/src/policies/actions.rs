@@ -21,6 +21,8 @@ fn counters(done: &Done) -> TracingPolicyActionCounters {
         monitor_override: done.monitor_overridden,
         notify_enforcer: done.notified,
         monitor_notify_enforcer: done.monitor_notified,
+        set: done.set,
+        monitor_set: done.monitor_set,
         nopost: done.silent,
         rate_limited: done.limited,
         refused: done.failed,

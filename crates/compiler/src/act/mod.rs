@@ -3,6 +3,7 @@
 //! - [`signal`]: Sigkill and Signal
 //! - [`deny`]: Override where the program's own result decides
 //! - [`gate`]: Override of system calls by LSM or `bpf_override_return`
+//! - [`set`]: Set, for arguments of static probes
 //! - [`enforcer`]: NotifyEnforcer, and what the enforcer does
 //! - [`ima`]: Post with the digest of a file
 //! - [`rate_limit`]: Post with a least time between equal events
@@ -19,6 +20,7 @@ mod enforcer;
 mod gate;
 pub(crate) mod ima;
 pub(crate) mod rate_limit;
+mod set;
 mod signal;
 pub(crate) mod stack;
 pub(crate) mod track;
@@ -128,6 +130,7 @@ impl Emitter<'_> {
                 self.notify(section, selector, (*error, *signal))?;
             }
             Action::CleanupEnforcerNotification => self.take_back(section),
+            Action::Set { argument, value } => self.set(section, selector, *argument, *value),
             Action::TrackSock(at) | Action::UntrackSock(at) => {
                 if let Some(input) = section.hook.clone().args.get(*at) {
                     let track = matches!(action, Action::TrackSock(_));
@@ -194,6 +197,7 @@ fn emitted(action: &Action) -> bool {
             | Action::Override(_)
             | Action::NotifyEnforcer { .. }
             | Action::CleanupEnforcerNotification
+            | Action::Set { .. }
             | Action::TrackSock(_)
             | Action::UntrackSock(_)
     )

@@ -207,8 +207,12 @@ pub(crate) mod counter {
     pub(crate) const NOTIFY: i16 = 88;
     /// Notifications not made: the policy monitors (u64).
     pub(crate) const MONITOR_NOTIFY: i16 = 96;
+    /// Numbers written (u64).
+    pub(crate) const SET: i16 = 104;
+    /// Numbers not written: the policy monitors (u64).
+    pub(crate) const MONITOR_SET: i16 = 112;
     /// Size.
-    pub(crate) const SIZE: i16 = 104;
+    pub(crate) const SIZE: i16 = 120;
 }
 
 /// References to the maps in one module.

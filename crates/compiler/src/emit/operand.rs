@@ -12,17 +12,8 @@ impl Emitter<'_> {
         let (value, size) = match &operand.place {
             OperandPlace::Constant(value) => return self.b.iconst(*value),
             OperandPlace::Register(register) => (self.user_register(*register), register.1),
-            OperandPlace::Memory { base, index, displacement } => {
-                let mut address = self.b.iconst(*displacement);
-                if let Some(base) = base {
-                    let base = self.user_register(*base);
-                    address = self.b.add(address, base);
-                }
-                if let Some((index, scale)) = index {
-                    let index = self.user_register(*index);
-                    let scaled = self.b.shl(index, scale.trailing_zeros() as i32);
-                    address = self.b.add(address, scaled);
-                }
+            OperandPlace::Memory { .. } => {
+                let address = self.operand_address(&operand.place);
                 let size = super::load::access(operand.size);
                 let reading = Reading::User;
                 let value = match fault {
@@ -38,6 +29,24 @@ impl Emitter<'_> {
             size if operand.signed => self.b.sext(value, size),
             size => self.b.zext(value, size),
         }
+    }
+
+    /// The address of an argument that is in memory; 0 for others.
+    pub(crate) fn operand_address(&mut self, place: &OperandPlace) -> Value {
+        let OperandPlace::Memory { base, index, displacement } = place else {
+            return self.b.iconst(0);
+        };
+        let mut address = self.b.iconst(*displacement);
+        if let Some(base) = base {
+            let base = self.user_register(*base);
+            address = self.b.add(address, base);
+        }
+        if let Some((index, scale)) = index {
+            let index = self.user_register(*index);
+            let scaled = self.b.shl(index, scale.trailing_zeros() as i32);
+            address = self.b.add(address, scaled);
+        }
+        address
     }
 
     /// A register of the program: its offset in `struct pt_regs`, and its bytes.

@@ -79,7 +79,7 @@ impl fmt::Display for Denial {
 }
 
 impl Planner<'_> {
-    /// How the hook's Overrides are carried out; `None`: it has none. `syscall`: the name of the system
+    /// How the hook's Overrides are carried out, or why its Sets are not; `None`: there is nothing to say. `syscall`: the name of the system
     /// call, without prefix.
     pub(super) fn denial(
         &self,
@@ -87,6 +87,15 @@ impl Planner<'_> {
         attachment: &Attachment,
         syscall: Option<&str>,
     ) -> Option<Denial> {
+        let sets = |one: &Selector| {
+            one.actions.iter().any(|action| matches!(action.value, Action::Set { .. }))
+        };
+        if selectors.iter().any(sets) {
+            let writes = lacks(self.machine, Feature::ProbeWriteUser);
+            let why =
+                |why| format!("this kernel lets no program write to memory of processes ({why})");
+            return writes.err().map(|missing| Denial::Impossible(why(missing)));
+        }
         let actions = |one: &Selector| {
             let mut all = one.actions.iter().chain(&one.return_actions);
             all.any(|action| matches!(action.value, Action::Override(_)))

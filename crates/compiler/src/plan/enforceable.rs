@@ -18,7 +18,7 @@ impl Shortfall {
     fn why(self) -> String {
         match self {
             Self::All(why) => format!("is not carried out: {why}"),
-            Self::Part(why) => format!("does not hold for all uses of the call: {why}"),
+            Self::Part(why) => format!("is not carried out in all cases: {why}"),
         }
     }
 }
@@ -63,11 +63,16 @@ impl Plan {
     }
 
     fn judge(&self, action: &Action, hook: &HookPlan) -> Result<(), Shortfall> {
-        let never = || Err(Shortfall::All("this version does not do that".to_owned()));
         match action {
             Action::Override(error) => hook.denial.as_ref().map_or(Ok(()), |by| denies(by, *error)),
             Action::NotifyEnforcer { error, signal } => self.enforcers_act(*error, *signal),
-            Action::SetRegisters(_) | Action::Set { .. } => never(),
+            Action::SetRegisters(_) => {
+                Err(Shortfall::All("this version does not do that".to_owned()))
+            }
+            Action::Set { .. } => match &hook.denial {
+                Some(Denial::Impossible(why)) => Err(Shortfall::All(why.clone())),
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -78,27 +83,37 @@ impl Plan {
         if error == 0 {
             return Ok(());
         }
-        let (mut none, mut some) = (Vec::new(), Vec::new());
+        // Calls by reason, and how many cannot be made to fail at all.
+        let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+        let mut none = 0;
         for enforcer in &self.enforcers {
-            let Some(by) = &enforcer.denial else { continue };
+            let (Some(by), EventKind::Kprobe { function }) = (&enforcer.denial, &enforcer.event)
+            else {
+                continue;
+            };
             let called = called(&enforcer.event, &enforcer.attachment);
             let own = called.is_some_and(gates::is_own);
-            let EventKind::Kprobe { function } = &enforcer.event else { continue };
-            let says = |why: String| format!("for {function}: {why}");
-            match denies(by, error) {
-                Err(Shortfall::All(_)) if signal == SIGKILL && own => {}
-                Err(Shortfall::All(why)) => none.push(says(why)),
-                Err(Shortfall::Part(why)) => some.push(says(why)),
-                Ok(()) => {}
+            let why = match denies(by, error) {
+                Ok(()) => continue,
+                Err(Shortfall::All(_)) if signal == SIGKILL && own => continue,
+                Err(Shortfall::Part(why)) => why,
+                Err(Shortfall::All(why)) => {
+                    none += 1;
+                    why
+                }
+            };
+            match reasons.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, functions)) => functions.push(function),
+                None => reasons.push((why, vec![function])),
             }
         }
-        match (none.is_empty() && some.is_empty(), none.len() == self.enforcers.len()) {
+        let say =
+            |(why, functions): &(String, Vec<&str>)| format!("{}: {why}", functions.join(", "));
+        let said = reasons.iter().map(say).collect::<Vec<_>>().join("; ");
+        match (reasons.is_empty(), none == self.enforcers.len() && signal == 0) {
             (true, _) => Ok(()),
-            (false, true) if signal == 0 => Err(Shortfall::All(none.join("; "))),
-            (false, _) => {
-                none.append(&mut some);
-                Err(Shortfall::Part(none.join("; ")))
-            }
+            (false, true) => Err(Shortfall::All(said)),
+            (false, false) => Err(Shortfall::Part(said)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::denial::Denial;
 use super::executable::Executable;
 use super::list::Missing;
-use super::{Attachment, EventKind, HookPlan, Input, Plan};
+use super::{Attachment, EventKind, HookPlan, Input, OperandPlace, Plan, Source};
 use crate::Machine;
 use kernel::features::Feature;
 use kernel::kallsyms::Kallsyms;
@@ -202,6 +202,18 @@ impl Planner<'_> {
                 self.filter(filter, written.kind, input.kind);
             }
         }
+        for action in &selector.actions {
+            let Action::Set { argument, .. } = &action.value else { continue };
+            if let Some(input) = inputs.args.get(*argument)
+                && !is_settable(input)
+            {
+                let message = format!(
+                    "args[{argument}] ({}) is no number of 4 bytes in memory: only such can be set",
+                    input.source
+                );
+                self.error(&action.place, message);
+            }
+        }
         for action in selector.actions.iter().chain(&selector.return_actions) {
             let (Action::TrackSock(at) | Action::UntrackSock(at)) = &action.value else { continue };
             if let Some(input) = inputs.args.get(*at) {
@@ -242,6 +254,12 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// Whether Set can write to a value: a number of 4 bytes in memory of the process.
+fn is_settable(input: &Input) -> bool {
+    let Source::Operand(operand) = &input.source else { return false };
+    operand.size == 4 && matches!(operand.place, OperandPlace::Memory { .. })
 }
 
 /// The name of the system call that a hook is on, without prefix.
