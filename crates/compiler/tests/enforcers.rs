@@ -255,3 +255,26 @@ fn security_functions_fail() {
     assert_eq!(make(&directory, 0o112), Err(28));
     assert_eq!(make(&directory, 0o113), Ok(()));
 }
+
+#[test]
+fn what_no_way_makes_fail_is_refused() {
+    let lacks = [Feature::FmodRetSyscall, Feature::OverrideReturn, Feature::Lsm];
+    let Some(mut harness) = Harness::without(Feature::TpBtf, &lacks) else { return };
+    harness.policies.refuse_degraded();
+    let mut add = |calls: &str, action: &str| {
+        let told = [(0o114, format!("[{{action: NotifyEnforcer, {action}}}]"))];
+        let told = [(told[0].0, told[0].1.as_str())];
+        let policy = policy::CheckedPolicy::read("p.yaml", &telling("refused", calls, &told));
+        let added = harness.policies.add(key("refused"), std::sync::Arc::new(policy.unwrap()));
+        added.map(|added| added.notes.len()).map_err(|error| error.to_string())
+    };
+    // A signal can be sent anywhere; SIGKILL undoes what ends with the caller.
+    assert_eq!(add("[sys_mkdir, sys_dup]", "argSig: 15"), Ok(0));
+    assert_eq!(add("[sys_dup]", "argError: -1, argSig: 9"), Ok(0));
+    let refused = add("[sys_mkdir, sys_dup]", "argError: -1, argSig: 9").unwrap_err();
+    let part = "NotifyEnforcer is not carried out in all cases: __x64_sys_mkdir: ";
+    assert!(refused.contains(part) && !refused.contains("sys_dup"), "{refused}");
+    let refused = add("[sys_mkdir]", "argError: -1").unwrap_err();
+    let all = "NotifyEnforcer is not carried out: __x64_sys_mkdir: ";
+    assert!(refused.contains(all), "{refused}");
+}
