@@ -92,9 +92,11 @@ fn come_and_go(lab: &Lab, what: &str, text: &str) -> Result<()> {
     let file = lab.policy("large.yaml", text)?;
     let file = file.to_str().context("a path is not UTF-8")?;
     let agent = lab.agent(&["--tracing-policy-dir="])?;
-    // What is there as long as there are policies comes with the first one.
-    let first = policy("  kprobes: [{call: sys_umask, syscall: true}]\n")
-        .replace("name: large", "name: first");
+    // What is there as long as there are policies comes with the first one. It shares no place with the
+    // other, whose head would stay.
+    let first =
+        policy("  tracepoints: [{subsystem: sched, event: sched_process_exec, raw: true}]\n")
+            .replace("name: large", "name: first");
     let first = lab.policy("first.yaml", &first)?;
     ask(&agent, &["add", first.to_str().context("a path is not UTF-8")?])?;
     let before = objects()?;
