@@ -14,9 +14,9 @@ pub(super) enum Missing {
     LeaveOut,
 }
 
-/// From so many system calls of one list on, they are hooked together where all system calls pass. That
+/// From so many system calls of one list or of one policy on, they are hooked together where all system calls pass. That
 /// costs something at every call; programs for each of them cost memory, and time when they are loaded.
-const MANY: usize = 64;
+pub(super) const MANY: usize = 64;
 
 impl Missing {
     pub(super) fn of(ignore: bool) -> Self {
@@ -46,16 +46,16 @@ impl Planner<'_> {
                 }
             }
             Members::Syscalls(names) => {
-                self.of_many = names.len() >= MANY;
+                let before = std::mem::replace(&mut self.of_many, names.len() >= MANY);
                 for name in names {
                     self.syscall(hook, &symbol(name), &list.place, missing);
                 }
-                self.of_many = false;
+                self.of_many = before;
             }
             Members::AllSyscalls => {
-                self.of_many = true;
+                let before = std::mem::replace(&mut self.of_many, true);
                 self.all_syscalls(hook, list);
-                self.of_many = false;
+                self.of_many = before;
             }
             Members::Matching(pattern) => self.matching(hook, list, pattern),
         }

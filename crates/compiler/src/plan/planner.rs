@@ -2,7 +2,7 @@
 
 use super::denial::Denial;
 use super::executable::Executable;
-use super::list::Missing;
+use super::list::{MANY, Missing};
 use super::{Attachment, EventKind, HookPlan, Input, OperandPlace, Plan, Source};
 use crate::Machine;
 use kernel::features::Feature;
@@ -61,7 +61,7 @@ pub(super) struct Planner<'a> {
     symbols: OnceCell<Option<Kallsyms>>,
     /// Executables and libraries that were opened, by the path in the policy.
     pub(super) executables: HashMap<String, Arc<Executable>>,
-    /// Whether the system call that is hooked is one of very many of a list.
+    /// Whether the system call that is hooked is one of very many of a list or of the policy.
     pub(super) of_many: bool,
 }
 
@@ -88,6 +88,11 @@ impl Planner<'_> {
             let message = format!("this kernel does not tell of executable mappings: {why}");
             self.error(place, message);
         }
+        let is_call = |hook: &&Hook| {
+            let Target::Kprobe(function) = &hook.target else { return false };
+            function.syscall && matches!(function.call, Call::Function(_))
+        };
+        self.of_many = policy.hooks.iter().filter(is_call).count() >= MANY;
         for hook in &policy.hooks {
             match &hook.target {
                 Target::Kprobe(function) | Target::Fentry(function) => {

@@ -178,7 +178,7 @@ impl Planner<'_> {
             && !enforces(hook)
         {
             let compat = call.abi.is_32bit();
-            let reason = "by its number: one program for the many system calls of the list";
+            let reason = "by its number: one program for the many system calls that are hooked";
             return Ok((Attachment::Syscall { number, compat }, reason.to_owned()));
         }
         let no_trampoline = match attachment::trampoline(machine, function, id, wants) {
