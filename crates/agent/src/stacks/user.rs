@@ -149,7 +149,8 @@ impl UserNames {
         let frames = addresses.iter().zip(places).enumerate();
         frames
             .map_while(|(index, (address, mapping))| {
-                Some(self.frame(process, *address, &mapping?, index > 0))
+                let file = stacks.files.get(index).copied().flatten();
+                Some(self.frame(process, *address, &mapping?, file, index > 0))
             })
             .collect()
     }
@@ -201,12 +202,18 @@ impl UserNames {
         process: Identity,
         address: u64,
         mapping: &Mapping,
+        file: Option<FilePlace>,
         returns: bool,
     ) -> StackTraceEntry {
         let offset = address - mapping.start + mapping.offset;
         // Where a call returns to may be another function; the call before it is what matters.
         let place = offset - u64::from(returns && offset > 0);
-        let symbols = mapping.has_file.then(|| self.symbols(process, mapping)).flatten();
+        let mut symbols = mapping.has_file.then(|| self.symbols(process, mapping)).flatten();
+        if symbols.is_none() {
+            // It has ended since. Another process may have shown the file.
+            let known = file.and_then(|file| self.by_build_id.get(&file.build_id)).cloned();
+            symbols = known.and_then(|known| self.files.get(&known.key)).cloned();
+        }
         let symbol = symbols.as_deref().and_then(|symbols| symbols.find(place));
         StackTraceEntry {
             address,

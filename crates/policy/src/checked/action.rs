@@ -250,6 +250,11 @@ fn check_post(
             }
         }
     }
+    if matches!(facts.kind, HookKind::Uprobe | HookKind::Usdt) && kernel_stack {
+        let message =
+            "at an instruction of a program there is no kernel stack: events will have none";
+        checker.note(&path.key("kernelStackTrace"), message);
+    }
     let ima_hash = written.ima_hash.unwrap_or(false);
     if ima_hash && !(facts.kind == HookKind::Lsm && IMA_HOOKS.contains(&facts.name)) {
         let message = format!("imaHash is for the LSM hooks {}", alternatives(IMA_HOOKS));
