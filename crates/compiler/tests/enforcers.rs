@@ -202,23 +202,23 @@ fn make(directory: &Place, mask: u32) -> Result<(), i32> {
     .unwrap()
 }
 
-/// Makes a call fail, which is done in this way. `name`: not another test's.
-fn calls_fail(mut harness: Harness, name: &str, by: fn(&Denial) -> bool) {
+/// Makes a call fail, which is done in this way. `name` and `mask`: not another test's.
+fn calls_fail(mut harness: Harness, name: &str, mask: u32, by: fn(&Denial) -> bool) {
     let directory = Place::new(name);
-    let told = [(0o111, "[{action: NotifyEnforcer, argError: -18}]")];
-    harness.load(&telling("errors", "[sys_mkdir, sys_mkdirat]", &told));
-    let plan = harness.policies.plan(&key("errors")).unwrap();
+    let told = [(mask, "[{action: NotifyEnforcer, argError: -18}]")];
+    harness.load(&telling(name, "[sys_mkdir, sys_mkdirat]", &told));
+    let plan = harness.policies.plan(&key(name)).unwrap();
     assert!(plan.enforcers.iter().all(|call| call.denial.as_ref().is_some_and(by)), "{plan}");
-    assert_eq!(make(&directory, 0o111), Err(18));
+    assert_eq!(make(&directory, mask), Err(18));
     assert_eq!(make(&directory, 0o110), Ok(()));
-    harness.policies.set_mode(&key("errors"), Mode::Monitor).unwrap();
-    assert_eq!(make(&directory, 0o111), Ok(()));
-    harness.policies.set_mode(&key("errors"), Mode::Enforce).unwrap();
-    assert_eq!(make(&directory, 0o111), Err(18));
+    harness.policies.set_mode(&key(name), Mode::Monitor).unwrap();
+    assert_eq!(make(&directory, mask), Ok(()));
+    harness.policies.set_mode(&key(name), Mode::Enforce).unwrap();
+    assert_eq!(make(&directory, mask), Err(18));
     let expected = Done { posted: 3, notified: 2, monitor_notified: 1, ..Done::default() };
-    assert_eq!(done(&harness, "errors"), expected);
-    harness.remove("errors");
-    assert_eq!(make(&directory, 0o111), Ok(()));
+    assert_eq!(done(&harness, name), expected);
+    harness.remove(name);
+    assert_eq!(make(&directory, mask), Ok(()));
 }
 
 #[test]
@@ -226,21 +226,23 @@ fn calls_fail_by_lsm() {
     if let Some(harness) =
         Harness::without(Feature::Lsm, &[Feature::FmodRetSyscall, Feature::OverrideReturn])
     {
-        calls_fail(harness, "enforced-by-lsm", |denial| matches!(denial, Denial::Gates(_)));
+        calls_fail(harness, "enforced-by-lsm", 0o111, |denial| matches!(denial, Denial::Gates(_)));
     }
 }
 
 #[test]
 fn calls_fail_by_fmod_ret() {
     if let Some(harness) = Harness::with(Feature::FmodRetSyscall) {
-        calls_fail(harness, "enforced-by-fmod-ret", |denial| matches!(denial, Denial::Modify));
+        calls_fail(harness, "enforced-by-fmod-ret", 0o115, |denial| {
+            matches!(denial, Denial::Modify)
+        });
     }
 }
 
 #[test]
 fn calls_fail_by_override_return() {
     if let Some(harness) = Harness::without(Feature::OverrideReturn, &[Feature::FmodRetSyscall]) {
-        calls_fail(harness, "enforced-by-override", |denial| {
+        calls_fail(harness, "enforced-by-override", 0o116, |denial| {
             matches!(denial, Denial::OverrideReturn)
         });
     }
