@@ -5,7 +5,7 @@
 //! their own: the kernel empties them when their last descriptor and pin goes
 //! (`bpf_map_put_uref()`, `prog_array_map_clear()`), since they could hold themselves.
 //!
-//! A [`Pin`] goes with what it is of, unless the agent leaves ([`Keep::leave`]). Nothing is read back by
+//! A pin goes with what it is of, unless the agent leaves ([`Keep::leave`]). Nothing is read back by
 //! another agent: it puts its own programs beside those that were left, for which it need not know what
 //! made them, and then removes these ([`Earlier::remove`]). At no time is there neither.
 

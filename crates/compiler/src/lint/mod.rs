@@ -1,10 +1,10 @@
 //! What a policy that enforces does not stop although it may look so: one warning for each way past it
 //! that is known, with what would close it.
 //!
-//! - [`late`]: signals that come when the effect has been had
-//! - [`rewritten`]: decisions about memory that the caller can change
-//! - [`renamed`]: decisions about names that files do not keep
-//! - [`bypassed`]: other ways to the same effect
+//! - `late`: signals that come when the effect has been had
+//! - `rewritten`: decisions about memory that the caller can change
+//! - `renamed`: decisions about names that files do not keep
+//! - `bypassed`: other ways to the same effect
 //!
 //! A lint looks at a rule: a selector with an enforcing action, at one place. It is told once for all
 //! places that a list stands for. There are no lints for policies that monitor only.
