@@ -7,6 +7,7 @@
 mod harness;
 
 use compiler::counters::Done;
+use compiler::policies::Added;
 use harness::{Harness, policy};
 use kernel::features::Feature;
 use policy::PolicyKey;
@@ -215,6 +216,7 @@ fn an_lsm_hook_denies_what_matches_and_nothing_else() {
 /// Makes links to one target fail, in whatever way this kernel has; no others do. `name`: not another
 /// test's.
 fn links_are_denied(mut harness: Harness, name: &str) {
+    let _alone = harness::alone();
     let directory = Directory::new(name);
     let forbidden = format!("/forbidden/{name}");
     let link = |target: &str| {
@@ -366,7 +368,10 @@ fn what_cannot_be_enforced_is_refused_unless_accepted() {
     let add = |harness: &mut Harness, text: &str| {
         let policy = policy::CheckedPolicy::read("p.yaml", text).unwrap();
         let added = harness.policies.add(key("acts"), std::sync::Arc::new(policy));
-        added.map(|added| added.notes.len()).map_err(|error| error.to_string())
+        let told = |added: Added| {
+            added.notes.iter().filter(|note| note.message.contains("carried out")).count()
+        };
+        added.map(told).map_err(|error| error.to_string())
     };
     // Accepted, it monitors and says so.
     assert_eq!(add(&mut harness, &deny), Ok(1));

@@ -204,6 +204,7 @@ fn make(directory: &Place, mask: u32) -> Result<(), i32> {
 
 /// Makes a call fail, which is done in this way. `name` and `mask`: not another test's.
 fn calls_fail(mut harness: Harness, name: &str, mask: u32, by: fn(&Denial) -> bool) {
+    let _alone = harness::alone();
     let directory = Place::new(name);
     let told = [(mask, "[{action: NotifyEnforcer, argError: -18}]")];
     harness.load(&telling(name, "[sys_mkdir, sys_mkdirat]", &told));

@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Whether this is an emulated machine, where everything takes twenty times longer: what is only a
@@ -33,6 +33,14 @@ static MACHINE: OnceLock<Arc<Machine>> = OnceLock::new();
 
 fn running(btf: Arc<Btf>) -> Arc<Machine> {
     MACHINE.get_or_init(|| Arc::new(Machine::running(btf))).clone()
+}
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// While this is held no other test of the executable that asks for it runs. A trampoline of one agent has
+/// a function run that another one, which knows nothing of it, replaces by `bpf_override_return`.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Base programs, policies and the ring of what they observe.
