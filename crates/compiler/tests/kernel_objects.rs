@@ -54,9 +54,9 @@ const DUMMY: u64 = 9;
 
 #[test]
 fn events_of_perf() {
-    let probes = number("/sys/bus/event_source/devices/kprobe/type") as u32;
     let function = "do_sys_openat2";
     for mut harness in harnesses() {
+        let probes = number("/sys/bus/event_source/devices/kprobe/type") as u32;
         // Of the type that is asked for, beside one of software.
         let mut of_type = |kind: u32, body: &dyn Fn() -> Link| -> Vec<Option<Observed>> {
             let hook = format!(

@@ -126,11 +126,11 @@ fn every_call_of_the_table_is_denied_before_it_takes_effect() {
     let excused = WITHOUT.iter().map(|(call, _)| *call);
     let all: BTreeSet<&str> = gates::all().flat_map(|gates| gates.calls).copied().collect();
     assert_eq!(named.iter().copied().chain(excused).collect::<BTreeSet<_>>(), all);
+    let lacks = [Feature::FmodRetSyscall, Feature::OverrideReturn];
+    let Some(mut harness) = Harness::without(Feature::Lsm, &lacks) else { return };
     // Each program is an open file.
     let files = Rlimit { current: Some(65536), maximum: Some(65536) };
     rustix::process::setrlimit(Resource::Nofile, files).unwrap();
-    let lacks = [Feature::FmodRetSyscall, Feature::OverrideReturn];
-    let Some(mut harness) = Harness::without(Feature::Lsm, &lacks) else { return };
     harness.load(&policy(&named));
     harness.policies.set_mode(&key(), Mode::Monitor).unwrap();
     let plan = harness.policies.plan(&key()).unwrap();
