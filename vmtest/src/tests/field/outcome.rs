@@ -73,7 +73,8 @@ impl Outcome {
         format!("{MARK}{}", self.json(policy))
     }
 
-    /// How it differs from what is recorded, if it does. Nothing is of kernels other than the usual.
+    /// How it differs from what is recorded, if it does: other words for the same are told only. Nothing is
+    /// recorded of kernels other than the usual.
     pub(super) fn difference(&self, policy: &str) -> Result<Option<String>> {
         let now = self.json(policy);
         let mut of_kernel = Vec::new();
@@ -86,11 +87,20 @@ impl Outcome {
         let recorded = of_kernel.iter().find(|recorded| recorded["policy"] == now["policy"]);
         Ok(match recorded {
             Some(recorded) if *recorded == now => None,
+            Some(recorded) if is_same(recorded, &now) => {
+                println!("reworded, to be recorded anew: {now}, recorded is {recorded}");
+                None
+            }
             Some(recorded) => Some(format!("differs: {now}, recorded is {recorded}")),
             None if of_kernel.is_empty() => None,
             None => Some(format!("differs: {now}, nothing is recorded")),
         })
     }
+}
+
+/// Whether the same became of it, whatever the words for it.
+fn is_same(recorded: &Value, now: &Value) -> bool {
+    ["outcome", "events", "missing"].iter().all(|member| recorded[member] == now[member])
 }
 
 /// What an event is called in the table: function, symbol, probe or tracepoint.
