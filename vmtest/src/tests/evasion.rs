@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::stat::Mode;
+use nix::unistd::symlinkat;
 
 use crate::lab::Lab;
 use crate::test::{Need, Test};
@@ -130,18 +131,22 @@ const MANY: usize = 50;
 fn fifty(lab: &Lab) -> Result<()> {
     let policies = lab.path("policies");
     fs::create_dir(&policies)?;
-    let mut files = Vec::new();
     for number in 0..MANY {
-        let directory = directory(lab, &format!("d{number}"))?;
-        let text = no_open(&format!("p{number}"), directory.to_str().context("a path")?);
+        let text = format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: p{number}}}\nspec:\n  \
+             kprobes:\n  - call: sys_symlinkat\n    syscall: true\n    args: [{{index: 0, type: string}}]\n    \
+             selectors:\n    - matchArgs: [{{index: 0, operator: Equal, values: [/no/{number}]}}]\n      \
+             matchActions: [{{action: NoPost}}, {{action: Override, argError: -13}}]\n"
+        );
         fs::write(policies.join(format!("p{number}.yaml")), text)?;
-        files.push(directory.join("file"));
     }
     let mut agent = lab.agent(&[&format!("--tracing-policy-dir={}", policies.display())])?;
-    let denied = |number: usize| match fs::read(&files[number]) {
-        Ok(_) => Ok(false),
-        Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Ok(true),
-        Err(error) => Err(error).context("reading"),
+    let name = lab.path("link");
+    let denied = |number: usize| match symlinkat(format!("/no/{number}").as_str(), AT_FDCWD, &name)
+    {
+        Ok(()) => fs::remove_file(&name).map(|()| false).context("removing the link"),
+        Err(Errno::EACCES) => Ok(true),
+        Err(error) => Err(error).context("making a link"),
     };
     let mut gone = Vec::new();
     for round in [vec![], vec![0], vec![17, 49], vec![1, 2, 3]] {
