@@ -116,8 +116,9 @@ fn executable(message: &str) -> Result<Option<Binary>> {
 
 /// What the system tests need, in one directory, where the test binary looks for the others beside
 /// itself: the agent, the command line, the tests, those of crates that ask the kernel, and busybox
-/// for a shell. Debug information is left out, which makes VMs boot faster. Returns the directory.
-pub(crate) fn stage(root: &Path, profile: Profile) -> Result<PathBuf> {
+/// for a shell; the tests of crates only if asked for, as they are as much to build as everything else.
+/// Debug information is left out, which makes VMs boot faster. Returns the directory.
+pub(crate) fn stage(root: &Path, profile: Profile, with_crate_tests: bool) -> Result<PathBuf> {
     let mut binaries = build(root, profile, &["agent", "tetra", "vmtest"])?;
     let (name, path) = ("busybox".to_owned(), busybox(root)?);
     binaries.push(Binary { name, path, ..Binary::default() });
@@ -126,7 +127,9 @@ pub(crate) fn stage(root: &Path, profile: Profile) -> Result<PathBuf> {
     for name in ["tetragon", "tetra", "vmtest"] {
         ensure!(binaries.iter().any(|binary| binary.name == name), "the build gave no {name}");
     }
-    binaries.extend(crate_tests(root)?);
+    if with_crate_tests {
+        binaries.extend(crate_tests(root)?);
+    }
     let stage = root.join("build/stage/bin");
     fs::create_dir_all(&stage)?;
     for binary in &binaries {

@@ -86,7 +86,7 @@ pub(crate) fn one(
     line: impl FnMut(&str),
 ) -> Result<bool> {
     let root = artifacts::repository()?;
-    let stage = artifacts::stage(&root, profile)?;
+    let stage = artifacts::stage(&root, profile, false)?;
     let args = Args {
         kernel: vec![kernel.to_owned()],
         filter: Some(filter.to_owned()),
@@ -109,7 +109,7 @@ pub(crate) fn one(
 /// Runs the task. The result says whether all tests passed.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let root = artifacts::repository()?;
-    let stage = artifacts::stage(&root, Profile::Stage)?;
+    let stage = artifacts::stage(&root, Profile::Stage, args.crate_tests())?;
     let names =
         if args.kernel.is_empty() { kernels::default_names(&root) } else { args.kernel.clone() };
     let session = Session { args, root, stage, clock: Clock::Time };

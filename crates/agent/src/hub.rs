@@ -62,7 +62,8 @@ struct Queued {
     bytes: usize,
 }
 
-/// Which kinds of events a listener wants. Runs on the publishing thread.
+/// Which kinds of events a listener may want: a first look, on the publishing thread. What takes longer
+/// is for the listener to find out.
 pub type Wants = Box<dyn Fn(EventType) -> bool + Send + Sync>;
 
 /// What both ends of a queue know.

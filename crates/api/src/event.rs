@@ -59,6 +59,44 @@ impl Event {
     }
 }
 
+impl Event {
+    /// The ancestors of that process, if it comes with any: the grandparent first.
+    pub fn ancestors(&self) -> &[Process] {
+        match self {
+            Self::ProcessExec(event) => &event.ancestors,
+            Self::ProcessExit(event) => &event.ancestors,
+            Self::ProcessKprobe(event) => &event.ancestors,
+            Self::ProcessTracepoint(event) => &event.ancestors,
+            Self::ProcessLoader(event) => &event.ancestors,
+            Self::ProcessUprobe(event) => &event.ancestors,
+            Self::ProcessLsm(event) => &event.ancestors,
+            Self::ProcessUsdt(event) => &event.ancestors,
+            Self::ProcessThrottle(_)
+            | Self::Test(_)
+            | Self::RateLimitInfo(_)
+            | Self::EventsLost(_) => &[],
+        }
+    }
+
+    /// The policy that made it; none for those that come without any.
+    pub fn policy_name(&self) -> Option<&str> {
+        match self {
+            Self::ProcessKprobe(event) => Some(&event.policy_name),
+            Self::ProcessTracepoint(event) => Some(&event.policy_name),
+            Self::ProcessUprobe(event) => Some(&event.policy_name),
+            Self::ProcessLsm(event) => Some(&event.policy_name),
+            Self::ProcessUsdt(event) => Some(&event.policy_name),
+            Self::ProcessExec(_)
+            | Self::ProcessExit(_)
+            | Self::ProcessLoader(_)
+            | Self::ProcessThrottle(_)
+            | Self::Test(_)
+            | Self::RateLimitInfo(_)
+            | Self::EventsLost(_) => None,
+        }
+    }
+}
+
 impl GetEventsResponse {
     /// Kind of the event; [`EventType::Undef`] when this side does not know it.
     pub fn event_type(&self) -> EventType {
@@ -73,6 +111,16 @@ impl GetEventsResponse {
     /// The parent of that process.
     pub fn parent(&self) -> Option<&Process> {
         self.event.as_ref()?.parent()
+    }
+
+    /// The ancestors of that process, if it comes with any: the grandparent first.
+    pub fn ancestors(&self) -> &[Process] {
+        self.event.as_ref().map_or(&[], Event::ancestors)
+    }
+
+    /// The policy that made the event.
+    pub fn policy_name(&self) -> Option<&str> {
+        self.event.as_ref()?.policy_name()
     }
 }
 

@@ -113,10 +113,28 @@ fn selection() {
     args.extend(["-e", "PROCESS_EXIT"]);
     let (_, text, _) = feed(&args, input.as_bytes());
     assert_eq!(text, "💥 exit    n /bin/b  0\n");
-    args.extend(["--process", "b"]);
+    let select = |flags: &[&str]| {
+        let mut args = vec!["getevents"];
+        args.extend(flags);
+        let (code, text, error) = feed(&args, input.as_bytes());
+        assert_eq!((code, error.as_str()), (Some(0), ""));
+        text
+    };
+    assert_eq!(select(&["--process", "b$"]), exit);
+    assert_eq!(
+        select(&["--host", "--cel-expression", "process_exit.process.binary == '/bin/b'"]),
+        exit
+    );
+    assert_eq!(select(&["--pod", "web"]), "");
+    let fields = select(&["-e", "PROCESS_EXIT", "-F", "process.binary"]);
+    assert_eq!(fields, "{\"process_exit\":{\"process\":{}},\"node_name\":\"n\"}\n");
+    args.extend(["--process", "("]);
     let (code, text, error) = feed(&args, input.as_bytes());
     assert_eq!((code, text.as_str()), (Some(1), ""));
-    assert!(error.contains("only --event-types"), "{error}");
+    assert!(
+        error.contains("allow_list: filter 1: binary_regex: regular expression \"(\":"),
+        "{error}"
+    );
 }
 
 #[test]

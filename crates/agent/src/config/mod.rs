@@ -203,6 +203,14 @@ pub struct ExportConfig {
     pub rate_limit: Option<u64>,
     /// How the file is rotated.
     pub rotation: RotationConfig,
+    /// `Filter`s in JSON: only events that pass one are exported; all, when there is none.
+    pub allow_list: String,
+    /// `Filter`s in JSON: events that pass one are not exported.
+    pub deny_list: String,
+    /// `FieldFilter`s in JSON.
+    pub field_filters: String,
+    /// Whether the lists may follow processes by `pid_set`.
+    pub pid_set: bool,
 }
 
 /// How the export file is rotated.
@@ -413,6 +421,15 @@ fn combinations(config: &Config) -> Vec<String> {
         "--persist-grpc-policies needs an absolute path in --persist-grpc-policies-dir",
     );
     let export = config.export.file.as_deref();
+    let follows = |list: &str| {
+        let filters = filters::json::filters(list).unwrap_or_default();
+        filters.iter().any(|filter| !filter.pid_set.is_empty())
+    };
+    let ExportConfig { allow_list, deny_list, pid_set, .. } = &config.export;
+    refuse(
+        !pid_set && (follows(allow_list) || follows(deny_list)),
+        "pid_set in export filters needs --enable-pid-set-filter",
+    );
     refuse(export.is_some_and(Path::is_dir), "--export-filename is a directory: name a file in it");
     wrong
 }

@@ -8,6 +8,7 @@ use super::duration::SECOND;
 use super::{AncestorsOfHits, Checked, Complaint, Config, Flag, Listen, UsernameMetadata, size};
 use crate::logging::{Format, Level};
 use crate::redaction::Redaction;
+use filters::{FieldFilters, Selection};
 use std::path::PathBuf;
 use std::time::Duration as StdDuration;
 
@@ -38,6 +39,16 @@ fn path(text: String) -> Option<PathBuf> {
 fn bytes(text: &str) -> Result<u64, Complaint> {
     let wanted = "a number with an optional suffix k, M or G is wanted";
     size::parse(text).ok_or_else(|| Wrong(format!("has {text:?}; {wanted}")))
+}
+
+fn filters_are_good(text: &str) -> Checked {
+    let compiled = filters::json::filters(text).and_then(|list| Selection::new(&list, &[]));
+    compiled.map(drop).map_err(|error| Wrong(format!("cannot be used: {error}")))
+}
+
+fn field_filters_are_good(text: &str) -> Checked {
+    let compiled = filters::json::field_filters(text).and_then(|list| FieldFilters::new(&list));
+    compiled.map(drop).map_err(|error| Wrong(format!("cannot be used: {error}")))
 }
 
 fn at_least(value: i64, least: i64) -> Result<u64, Complaint> {
@@ -137,7 +148,11 @@ pub static FLAGS: &[Flag] = &[
         "Measure how long each kernel record takes",
         Bool(false, NotYet),
     ),
-    flag("enable-pid-set-filter", "Allow pid_set in export filters", Bool(false, NotYet)),
+    flag(
+        "enable-pid-set-filter",
+        "Allow pid_set in export filters",
+        Bool(false, sets!(export.pid_set)),
+    ),
     flag("enable-pod-annotations", "Add pod annotations to events", Bool(false, NotYet)),
     flag("enable-pod-info", "Read PodInfo resources", Bool(false, NotYet)),
     flag(
@@ -215,12 +230,12 @@ pub static FLAGS: &[Flag] = &[
     flag(
         "export-allowlist",
         "JSON filters, one a line: only events that match one are exported",
-        Str("", NotYet),
+        Str("", Sets(|c, v| filters_are_good(&v).map(|()| c.export.allow_list = v))),
     ),
     flag(
         "export-denylist",
         "JSON filters, one a line: events that match one are not exported",
-        Str("", NotYet),
+        Str("", Sets(|c, v| filters_are_good(&v).map(|()| c.export.deny_list = v))),
     ),
     flag(
         "export-file-compress",
@@ -282,7 +297,7 @@ pub static FLAGS: &[Flag] = &[
     flag(
         "field-filters",
         "JSON field filters, one a line, applied to exported events",
-        Str("", NotYet),
+        Str("", Sets(|c, v| field_filters_are_good(&v).map(|()| c.export.field_filters = v))),
     ),
     flag(
         "filter-environment-variables",

@@ -1,4 +1,5 @@
-//! Events as JSON lines in a file or on standard output.
+//! Events as JSON lines in a file or on standard output: those, and of them the fields, that the
+//! filters of the export take.
 //!
 //! A thread of its own reads the hub, so that a slow disk costs nobody else anything. Lines are
 //! gathered while more events wait and written at the latest when none does. What could not be
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use api::tetragon::get_events_response::Event;
 use api::tetragon::{GetEventsResponse, RateLimitInfo};
+use filters::{FieldFilters, FilterError, Selection};
 
 use crate::config::{ExportConfig, RotationConfig};
 use crate::hub::{Ended, Hub, Subscription};
@@ -42,10 +44,18 @@ const QUEUE: &str = "export";
 
 /// The export could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot export to {}: {error}", path.display())]
-pub struct ExportError {
-    path: PathBuf,
-    error: io::Error,
+pub enum ExportError {
+    /// The file cannot be written, or there is no thread for it.
+    #[error("cannot export to {}: {error}", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The filters cannot be used.
+    #[error("cannot export: {0}")]
+    Filters(#[from] FilterError),
 }
 
 /// What the export counted since its start.
@@ -99,12 +109,22 @@ impl Exporter {
         let Some(path) = config.file.clone().filter(|_| config.rate_limit != Some(0)) else {
             return Ok(None);
         };
-        let failed = |error| ExportError { path: path.clone(), error };
+        let failed = |error| ExportError::Output { path: path.clone(), error };
+        let allow = filters::json::filters(&config.allow_list)?;
+        let deny = filters::json::filters(&config.deny_list)?;
+        let selection = Arc::new(Selection::new(&allow, &deny)?);
+        let fields = FieldFilters::new(&filters::json::field_filters(&config.field_filters)?)?;
+        let wants = {
+            let selection = Arc::clone(&selection);
+            Box::new(move |kind| selection.may_take(kind))
+        };
         let shared =
             Arc::new(Shared { rotation: Mutex::new(config.rotation.clone()), ..Shared::default() });
         let output = Output::new(&path, &config.rotation).map_err(failed)?;
         let worker = Worker {
-            subscription: hub.subscribe("export".to_owned(), Box::new(|_| true)),
+            subscription: hub.subscribe("export".to_owned(), wants),
+            selection,
+            fields,
             hub: Arc::clone(hub),
             shared: Arc::clone(&shared),
             output,
@@ -151,6 +171,8 @@ impl Exporter {
 
 struct Worker {
     subscription: Subscription,
+    selection: Arc<Selection>,
+    fields: FieldFilters,
     hub: Arc<Hub>,
     shared: Arc<Shared>,
     output: Output,
@@ -230,6 +252,9 @@ impl Worker {
     }
 
     fn take(&mut self, event: &GetEventsResponse) {
+        if !self.selection.takes(event) {
+            return;
+        }
         let weight = match &event.event {
             Some(Event::EventsLost(lost)) => Some(lost.count),
             _ => None,
@@ -241,7 +266,8 @@ impl Worker {
             self.shared.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.encode(event, weight.unwrap_or(1));
+        let event = self.fields.apply(event);
+        self.encode(&event, weight.unwrap_or(1));
         if self.lines.len() >= ENOUGH {
             self.write();
         }

@@ -8,7 +8,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn config(path: impl Into<PathBuf>) -> ExportConfig {
     let rotation = RotationConfig { mode: 0o600, max_backups: 5, ..RotationConfig::default() };
-    ExportConfig { file: Some(path.into()), rate_limit: None, rotation }
+    ExportConfig { file: Some(path.into()), rotation, ..ExportConfig::default() }
 }
 
 fn hub() -> Arc<Hub> {
@@ -259,4 +259,27 @@ fn what_cannot_be_encoded_is_counted_and_told() {
     let events = read(&path);
     assert_eq!(pids(&events), [2]);
     assert_eq!(losses(&events)[0].count, 1);
+}
+
+#[test]
+fn filters_choose_events_and_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.json");
+    let hub = hub();
+    let config = ExportConfig {
+        allow_list: "{\"pid\":[1,2]}\n{\"pid\":[3]}".to_owned(),
+        deny_list: "{\"cel_expression\":[\"process_exec.process.pid == 2u\"]}".to_owned(),
+        field_filters: "{\"fields\":\"process.arguments\",\"action\":\"EXCLUDE\"}".to_owned(),
+        // What is filtered out does not count.
+        rate_limit: Some(2),
+        ..config(&path)
+    };
+    let exporter = Exporter::start(&config, &hub).unwrap().unwrap();
+    (0..10).for_each(|n| hub.publish(exec(n, 10)));
+    finish(&hub, &exporter);
+    let events = read(&path);
+    assert_eq!(pids(&events), [1, 3]);
+    assert!(events.iter().all(|event| event.process().unwrap().arguments.is_empty()));
+    assert!(events.iter().all(|event| event.node_name.is_empty() || event.time.is_some()));
+    assert_eq!(exporter.counters().rate_limited.load(Ordering::Relaxed), 0);
 }

@@ -1,23 +1,32 @@
-//! The stream of events of one client: which kinds it wants, and what it gets.
+//! The stream of events of one client: which it wants, and what of them.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use api::tetragon::{EventType, Filter, GetEventsRequest, GetEventsResponse};
+use api::tetragon::{GetEventsRequest, GetEventsResponse};
+use filters::{FieldFilters, Selection};
 use tokio_stream::Stream;
 use tonic::Status;
 
 use crate::hub::{Subscription, Wants};
 
+/// Events that are passed over in one go; others get their turn then.
+const AT_ONCE: usize = 256;
+
 /// Events from the hub as a gRPC stream. It ends when the hub is closed.
+///
+/// Filters are evaluated here, by a thread that serves clients: an expensive one costs the client that
+/// sent it, not the thread that makes events.
 pub(super) struct EventStream {
     subscription: Subscription,
+    selection: Arc<Selection>,
+    fields: FieldFilters,
 }
 
 impl EventStream {
-    pub(super) fn new(subscription: Subscription) -> Self {
-        Self { subscription }
+    pub(super) fn new(subscription: Subscription, wanted: Wanted) -> Self {
+        Self { subscription, selection: wanted.selection, fields: wanted.fields }
     }
 }
 
@@ -25,144 +34,103 @@ impl Stream for EventStream {
     type Item = Result<GetEventsResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.subscription.poll_next(context).map(|event| event.map(|e| Ok(Arc::unwrap_or_clone(e))))
-    }
-}
-
-/// Which events a request asks for: those that an entry of the allow list takes (all, if it is
-/// empty) and no entry of the deny list does. News of losses comes with any allow list, for a
-/// client has to know what it misses; only a deny list that names its kind keeps it away.
-pub(super) fn wants(request: &GetEventsRequest) -> Result<Wants, Status> {
-    let GetEventsRequest { allow_list, deny_list, aggregation_options, field_filters } = request;
-    if aggregation_options.is_some() {
-        return Err(unsupported("aggregation_options"));
-    }
-    if !field_filters.is_empty() {
-        return Err(unsupported("field_filters"));
-    }
-    let kinds = |list: &[Filter], name| {
-        list.iter().map(|filter| kinds(filter, name)).collect::<Result<Vec<_>, Status>>()
-    };
-    let (allow, deny) = (kinds(allow_list, "allow_list")?, kinds(deny_list, "deny_list")?);
-    Ok(Box::new(move |kind| {
-        if kind == EventType::EventsLost {
-            return !deny.iter().any(|entry| entry.contains(&kind));
+        for _ in 0..AT_ONCE {
+            let Some(event) = ready!(self.subscription.poll_next(context)) else {
+                return Poll::Ready(None);
+            };
+            if self.selection.takes(&event) {
+                let event = if self.fields.is_empty() {
+                    Arc::unwrap_or_clone(event)
+                } else {
+                    self.fields.apply(&event).into_owned()
+                };
+                return Poll::Ready(Some(Ok(event)));
+            }
         }
-        let takes = |entry: &Vec<EventType>| entry.is_empty() || entry.contains(&kind);
-        (allow.is_empty() || allow.iter().any(takes)) && !deny.iter().any(takes)
-    }))
-}
-
-fn unsupported(field: &str) -> Status {
-    Status::unimplemented(format!("{field} in GetEvents is not supported by this version"))
-}
-
-/// The kinds that a filter takes; none stands for all.
-fn kinds(filter: &Filter, list: &str) -> Result<Vec<EventType>, Status> {
-    // Named one by one, so that a new field cannot be forgotten here.
-    let Filter {
-        binary_regex,
-        namespace,
-        health_check,
-        pid,
-        pid_set,
-        event_set,
-        pod_regex,
-        arguments_regex,
-        labels,
-        policy_names,
-        capabilities,
-        parent_binary_regex,
-        cel_expression,
-        parent_arguments_regex,
-        container_id,
-        in_init_tree,
-        ancestor_binary_regex,
-        container_name_regex,
-        namespace_regex,
-    } = filter;
-    let used = [
-        (!binary_regex.is_empty(), "binary_regex"),
-        (!namespace.is_empty(), "namespace"),
-        (health_check.is_some(), "health_check"),
-        (!pid.is_empty(), "pid"),
-        (!pid_set.is_empty(), "pid_set"),
-        (!pod_regex.is_empty(), "pod_regex"),
-        (!arguments_regex.is_empty(), "arguments_regex"),
-        (!labels.is_empty(), "labels"),
-        (!policy_names.is_empty(), "policy_names"),
-        (capabilities.is_some(), "capabilities"),
-        (!parent_binary_regex.is_empty(), "parent_binary_regex"),
-        (!cel_expression.is_empty(), "cel_expression"),
-        (!parent_arguments_regex.is_empty(), "parent_arguments_regex"),
-        (!container_id.is_empty(), "container_id"),
-        (in_init_tree.is_some(), "in_init_tree"),
-        (!ancestor_binary_regex.is_empty(), "ancestor_binary_regex"),
-        (!container_name_regex.is_empty(), "container_name_regex"),
-        (!namespace_regex.is_empty(), "namespace_regex"),
-    ];
-    let used: Vec<&str> = used.iter().filter(|(used, _)| *used).map(|(_, name)| *name).collect();
-    if !used.is_empty() {
-        return Err(unsupported(&format!("{list}: {}", used.join(", "))));
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
-    let known = |number: &i32| {
-        EventType::try_from(*number).map_err(|_| {
-            Status::invalid_argument(format!("{list}: event_set: unknown event type {number}"))
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    selection: Arc<Selection>,
+    fields: FieldFilters,
+}
+
+impl Wanted {
+    /// Compiles a request's filters.
+    pub(super) fn new(request: &GetEventsRequest) -> Result<Self, Status> {
+        let GetEventsRequest { allow_list, deny_list, aggregation_options, field_filters } =
+            request;
+        if aggregation_options.is_some() {
+            let field = "aggregation_options in GetEvents";
+            return Err(Status::unimplemented(format!("{field} is not supported by this version")));
+        }
+        let wrong = |error: filters::FilterError| Status::invalid_argument(error.to_string());
+        Ok(Self {
+            selection: Arc::new(Selection::new(allow_list, deny_list).map_err(wrong)?),
+            fields: FieldFilters::new(field_filters).map_err(wrong)?,
         })
-    };
-    event_set.iter().map(known).collect()
+    }
+
+    /// Kinds of events that may be wanted.
+    pub(super) fn kinds(&self) -> Wants {
+        let selection = Arc::clone(&self.selection);
+        Box::new(move |kind| selection.may_take(kind))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::Envelope;
+    use crate::hub::Hub;
+    use api::google::FieldMask;
+    use api::tetragon::get_events_response::Event;
+    use api::tetragon::{FieldFilter, Filter, Process, ProcessExec};
+    use tokio_stream::StreamExt as _;
     use tonic::Code;
 
-    fn of(kinds: &[EventType]) -> Filter {
-        Filter { event_set: kinds.iter().map(|kind| *kind as i32).collect(), ..Filter::default() }
+    fn exec(pid: u32) -> Arc<GetEventsResponse> {
+        let process = Process { pid: Some(pid), binary: "/bin/a".into(), ..Process::default() };
+        let exec = ProcessExec { process: Some(process), ..ProcessExec::default() };
+        Arc::new(Envelope::default().wrap(Event::ProcessExec(exec)))
     }
 
-    fn request(allow: Vec<Filter>, deny: Vec<Filter>) -> GetEventsRequest {
-        GetEventsRequest { allow_list: allow, deny_list: deny, ..GetEventsRequest::default() }
-    }
-
-    #[test]
-    fn allow_and_deny_by_kind() {
-        use EventType::{EventsLost, ProcessExec, ProcessExit, ProcessKprobe};
-        let table = [
-            (request(vec![], vec![]), vec![ProcessExec, ProcessExit, ProcessKprobe, EventsLost]),
-            (
-                request(vec![of(&[])], vec![]),
-                vec![ProcessExec, ProcessExit, ProcessKprobe, EventsLost],
-            ),
-            (request(vec![of(&[ProcessExec])], vec![]), vec![ProcessExec, EventsLost]),
-            (
-                request(vec![of(&[ProcessExec]), of(&[ProcessExit])], vec![of(&[ProcessExit])]),
-                vec![ProcessExec, EventsLost],
-            ),
-            (
-                request(vec![], vec![of(&[EventsLost, ProcessExec])]),
-                vec![ProcessExit, ProcessKprobe],
-            ),
-            (request(vec![], vec![of(&[])]), vec![EventsLost]),
-        ];
-        for (request, wanted) in table {
-            let wants = wants(&request).unwrap();
-            let all = [ProcessExec, ProcessExit, ProcessKprobe, EventsLost];
-            let got: Vec<_> = all.into_iter().filter(|kind| wants(*kind)).collect();
-            assert_eq!(got, wanted, "{request:?}");
+    #[tokio::test]
+    async fn what_passes_comes_with_the_fields_wanted() {
+        let fields = FieldFilter {
+            fields: Some(FieldMask { paths: vec!["process.pid".into()] }),
+            ..FieldFilter::default()
+        };
+        let request = GetEventsRequest {
+            allow_list: vec![Filter { pid: vec![700, 1999], ..Filter::default() }],
+            field_filters: vec![fields],
+            ..GetEventsRequest::default()
+        };
+        let wanted = Wanted::new(&request).unwrap();
+        let hub = Hub::new(10_000, Envelope::default());
+        let subscription = hub.subscribe("client".into(), wanted.kinds());
+        (0..2000).for_each(|pid| hub.publish(exec(pid)));
+        hub.close();
+        let mut stream = EventStream::new(subscription, wanted);
+        for pid in [700, 1999] {
+            let event = stream.next().await.unwrap().unwrap();
+            let process = event.process().unwrap();
+            assert_eq!((process.pid, process.binary.as_str()), (Some(pid), ""));
         }
+        assert!(stream.next().await.is_none());
     }
 
     #[test]
-    fn what_is_not_supported_is_named() {
-        let filter = Filter { pid: vec![1], namespace: vec!["a".into()], ..Filter::default() };
-        let error = wants(&request(vec![], vec![filter])).err().unwrap();
-        assert_eq!(error.code(), Code::Unimplemented);
-        let wanted = "deny_list: namespace, pid in GetEvents is not supported by this version";
-        assert_eq!(error.message(), wanted);
-        let unknown = Filter { event_set: vec![77], ..Filter::default() };
-        let error = wants(&request(vec![unknown], vec![])).err().unwrap();
+    fn what_cannot_be_used_is_named() {
+        let wrong = Filter { binary_regex: vec!["(".into()], ..Filter::default() };
+        let request = GetEventsRequest { deny_list: vec![wrong], ..GetEventsRequest::default() };
+        let error = Wanted::new(&request).unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument);
+        let start = "deny_list: filter 1: binary_regex: regular expression \"(\": ";
+        assert!(error.message().starts_with(start), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use api::tetragon::{get_debug_request, get_debug_response, set_debug_request, se
 use tonic::{Request, Response, Status};
 
 use super::connection::Peer;
-use super::events::{EventStream, wants};
+use super::events::{EventStream, Wanted};
 use super::policies;
 use crate::config::Value;
 use crate::hub::Hub;
@@ -41,15 +41,15 @@ impl FineGuidanceSensors for Sensors {
     type GetEventsStream = EventStream;
 
     async fn get_events(&self, request: Request<pb::GetEventsRequest>) -> Answer<EventStream> {
-        let wants = wants(request.get_ref())?;
+        let wanted = Wanted::new(request.get_ref())?;
         if self.hub.listeners() >= STREAMS {
             let full = format!("{STREAMS} clients listen to events already");
             return Err(Status::resource_exhausted(full));
         }
         let client = request.extensions().get::<Peer>().map_or("client", |peer| &peer.0);
         tracing::debug!(client, "A client listens to events");
-        let subscription = self.hub.subscribe(client.to_owned(), wants);
-        Ok(Response::new(EventStream::new(subscription)))
+        let subscription = self.hub.subscribe(client.to_owned(), wanted.kinds());
+        Ok(Response::new(EventStream::new(subscription, wanted)))
     }
 
     async fn get_health(

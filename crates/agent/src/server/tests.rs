@@ -263,7 +263,7 @@ async fn what_is_not_there_is_said() {
     let error = client.configure_tracing_policy(configure).await.unwrap_err();
     assert_eq!(error.code(), Code::Unimplemented);
     assert!(error.message().starts_with("ConfigureTracingPolicy: "), "{error}");
-    let filter = Filter { binary_regex: vec!["x".into()], ..Filter::default() };
+    let filter = Filter { binary_regex: vec!["(".into()], ..Filter::default() };
     let request = GetEventsRequest { allow_list: vec![filter], ..GetEventsRequest::default() };
     let error = client.get_events(request).await.unwrap_err();
     assert!(error.message().contains("binary_regex"), "{error}");
@@ -274,7 +274,8 @@ async fn the_export_is_set_and_got() {
     let hub = Hub::new(16, Envelope::default());
     let dir = tempfile::tempdir().unwrap();
     let rotation = RotationConfig { max_size_mb: 10, max_backups: 5, ..RotationConfig::default() };
-    let export = ExportConfig { file: Some(dir.path().join("e")), rate_limit: None, rotation };
+    let file = Some(dir.path().join("e"));
+    let export = ExportConfig { file, rotation, ..ExportConfig::default() };
     let exporter = Exporter::start(&export, &hub).unwrap();
     let lab = Lab::start(server_config("127.0.0.1:0"), exporter, hub).await;
     let channel = Endpoint::from_shared(lab.unix()).unwrap().connect().await.unwrap();

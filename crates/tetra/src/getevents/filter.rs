@@ -5,8 +5,6 @@ use api::google::FieldMask;
 use api::tetragon::{EventType, FieldFilter, FieldFilterAction, Filter, GetEventsRequest};
 use clap::Args;
 
-use crate::error::Error;
-
 /// Flags that select events and fields. Those with lists take several values, separated by commas.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Selection {
@@ -97,21 +95,6 @@ impl Selection {
             field_filters: include.into_iter().chain(exclude).collect(),
             ..GetEventsRequest::default()
         }
-    }
-
-    /// The event types to let through (all when empty), if nothing else is asked for: only the
-    /// agent can evaluate the other flags.
-    pub(super) fn kinds_only(mut self) -> Result<Vec<EventType>, Error> {
-        let kinds = std::mem::take(&mut self.event_types);
-        if self.request() == GetEventsRequest::default() {
-            return Ok(kinds);
-        }
-        Err(Error::Usage(
-            "of the flags that select events, only --event-types works on events from standard \
-             input: the agent evaluates the others. To ask the agent, leave standard input alone \
-             (`tetra getevents ... </dev/null`)"
-                .to_owned(),
-        ))
     }
 }
 

@@ -125,8 +125,7 @@ async fn each(
     sink: Sink,
 ) -> Result<(), Error> {
     if stdin::is_input().map_err(Error::Read)? {
-        let kinds = selection.kinds_only()?;
-        stdin::run(global.max_recv_size, kinds, sink).await
+        stdin::run(global.max_recv_size, &selection.request(), sink).await
     } else {
         let server = Server::new(global)?;
         stream::run(&server, selection.request(), again, sink).await

@@ -1,4 +1,4 @@
-//! Events from standard input, a JSON object per line.
+//! Events from standard input, a JSON object per line, filtered here as the agent filters its own.
 //!
 //! What is no event, and lines longer than an event may be, are reported on standard error with
 //! their number, and passed over. Collected output is written out before every read that may wait,
@@ -9,7 +9,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 
-use api::tetragon::{EventType, GetEventsResponse};
+use api::tetragon::{GetEventsRequest, GetEventsResponse};
+use filters::{FieldFilters, Selection};
 
 use super::sink::Sink;
 use crate::error::Error;
@@ -26,11 +27,14 @@ fn open() -> io::Result<File> {
 }
 
 /// Prints the events that come in, until there are no more.
-pub(super) async fn run(limit: usize, kinds: Vec<EventType>, sink: Sink) -> Result<(), Error> {
+pub(super) async fn run(limit: usize, request: &GetEventsRequest, sink: Sink) -> Result<(), Error> {
+    let wrong = |error: filters::FilterError| Error::Usage(error.to_string());
+    let selection = Selection::new(&request.allow_list, &request.deny_list).map_err(wrong)?;
+    let fields = FieldFilters::new(&request.field_filters).map_err(wrong)?;
     // Reads may wait forever, so they have a thread to themselves.
     let work = tokio::task::spawn_blocking(move || {
         let input = BufReader::with_capacity(64 * 1024, open().map_err(Error::Read)?);
-        copy(input, limit, &kinds, sink)
+        copy(input, limit, &selection, &fields, sink)
     });
     work.await.map_err(|cause| Error::Start(io::Error::other(cause)))?
 }
@@ -38,7 +42,8 @@ pub(super) async fn run(limit: usize, kinds: Vec<EventType>, sink: Sink) -> Resu
 fn copy<R: Read>(
     mut input: BufReader<R>,
     limit: usize,
-    kinds: &[EventType],
+    selection: &Selection,
+    fields: &FieldFilters,
     mut sink: Sink,
 ) -> Result<(), Error> {
     let mut line = Vec::new();
@@ -60,9 +65,7 @@ fn copy<R: Read>(
             continue;
         }
         match serde_json::from_slice::<GetEventsResponse>(text) {
-            Ok(event) if kinds.is_empty() || kinds.contains(&event.event_type()) => {
-                sink.put(&event)?;
-            }
+            Ok(event) if selection.takes(&event) => sink.put(&fields.apply(&event))?,
             Ok(_) => {}
             Err(cause) => complain(&format!("line {number} left out: no event: {cause}")),
         }
