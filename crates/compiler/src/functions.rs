@@ -21,6 +21,7 @@ pub struct Functions {
     symbols: Option<PathBuf>,
     blacklist: Option<PathBuf>,
     tracefs: Option<Tracefs>,
+    wrappers: OnceLock<HashSet<String>>,
     shared: OnceLock<HashSet<String>>,
     traceable: OnceLock<Option<Traceable>>,
     refused: OnceLock<HashSet<String>>,
@@ -55,6 +56,16 @@ impl Functions {
     /// rarely needed.
     pub(crate) fn symbols(&self) -> Option<Kallsyms> {
         Kallsyms::from_file(self.symbols.as_ref()?).ok()
+    }
+
+    /// Whether the kernel is known to have a wrapper of a system call; its symbols are read once for that.
+    pub(crate) fn has_wrapper(&self, name: &str) -> bool {
+        let names = self.wrappers.get_or_init(|| {
+            let Some(symbols) = self.symbols() else { return HashSet::new() };
+            let wrappers = symbols.iter().filter(|symbol| symbol.name.contains("_sys_"));
+            wrappers.map(|symbol| symbol.name.to_owned()).collect()
+        });
+        names.contains(name)
     }
 
     /// Whether the kernel is known to have several functions of a name: static ones of different files.

@@ -4,6 +4,7 @@
 //! - [`base`]: the base programs
 //! - [`Machine`]: what programs are made for
 //! - [`plan`]: a policy on one machine: where its hooks attach, what they read
+//! - [`admission`]: whether a policy may be put in force
 //! - [`policies`]: the policies in force
 //! - [`keep`]: what stays in force without an agent
 //! - [`lint`]: what slips past a policy
@@ -13,6 +14,7 @@
 //! - [`trial`]: a policy's hook on made-up calls
 
 mod act;
+pub mod admission;
 pub mod base;
 mod climb;
 pub mod counters;

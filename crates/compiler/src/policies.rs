@@ -7,6 +7,7 @@
 //!
 //! Calls that a replaced policy has seen begin are still seen to return, if they do within a minute.
 
+use crate::admission::{admit, enforceable};
 use crate::base::Base;
 use crate::counters::Counters;
 use crate::decode::{Announced, Decoder, Registry};
@@ -147,18 +148,7 @@ impl Policies {
 
     fn plan_for(&self, policy: Arc<CheckedPolicy>) -> Result<Plan, Problems> {
         let plan = Plan::new(policy, &self.machine)?;
-        if plan.policy.mode() == Mode::Enforce {
-            protect::check(&plan)?;
-            enforceable(&plan, self.allow_degraded).map_err(|mut problems| {
-                for problem in &mut problems.list {
-                    problem.message.push_str(
-                        "; to load the policy all the same, set its option `policy-mode` to \
-                         monitor or `allow-degraded-enforcement` to true",
-                    );
-                }
-                problems
-            })?;
-        }
+        admit(&plan, self.allow_degraded)?;
         Ok(plan)
     }
 
@@ -474,17 +464,6 @@ impl Policies {
         self.retire(retired);
         modes.into_iter().for_each(|mode| self.modes.give_back(mode));
         Ok(())
-    }
-}
-
-/// Whether a policy may be in mode enforce on this kernel; else what it cannot enforce.
-fn enforceable(plan: &Plan, allow_degraded: bool) -> Result<(), Problems> {
-    let policy = &plan.policy;
-    let list = plan.not_enforced();
-    let accepted = allow_degraded || policy.settings.allow_degraded_enforcement;
-    match list.is_empty() || accepted {
-        true => Ok(()),
-        false => Err(Problems { file: policy.file.clone(), list, omitted: 0 }),
     }
 }
 

@@ -52,6 +52,12 @@ impl Table {
         name
     }
 
+    /// Bytes of its keys and values.
+    pub(crate) fn bytes(&self) -> u64 {
+        let entry = u64::from(self.spec.key_size) + u64::from(self.spec.value_size);
+        entry * self.spec.entries.len() as u64
+    }
+
     /// Creates the map, with everything in it.
     pub(crate) fn create(&self) -> Result<Map, Error> {
         let TableSpec { kind, key_size, value_size, entries } = &self.spec;

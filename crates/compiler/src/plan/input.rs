@@ -32,7 +32,7 @@ struct Value {
 }
 
 /// Kernel objects cannot be arguments of system calls, and so on: types that user space has too.
-fn in_user_space(kind: TypeName) -> bool {
+pub(super) fn in_user_space(kind: TypeName) -> bool {
     matches!(
         kind.kind(),
         ValueKind::Integer(_)

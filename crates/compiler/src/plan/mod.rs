@@ -11,6 +11,7 @@ mod enforcer;
 mod executable;
 mod function;
 pub mod gates;
+pub mod hookable;
 mod input;
 mod list;
 mod lsm;

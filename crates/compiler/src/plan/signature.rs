@@ -118,7 +118,8 @@ impl Signature {
 }
 
 impl Parameter {
-    fn of(btf: &Btf, ty: TypeId) -> Self {
+    /// Of a type in BTF.
+    pub(super) fn of(btf: &Btf, ty: TypeId) -> Self {
         let text = btf.display(ty);
         match (Shape::of(btf, ty), wrapped(btf, ty)) {
             // In a register it is what it holds, as `kuid_t`.

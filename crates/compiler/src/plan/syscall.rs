@@ -130,7 +130,11 @@ impl Planner<'_> {
             Ok(call) => call,
             Err(message) => return self.missing(place, missing, message),
         };
-        let serving = self.serving(&call.functions);
+        // Without symbols to look it up in, only calls with a number are known to be any.
+        let known = |(_, id): &(String, Option<TypeId>)| {
+            id.is_some() || call.number.is_some() || self.symbols().is_some()
+        };
+        let serving = self.serving(&call.functions).filter(known);
         let Some((function, id)) = serving else {
             let known = call.abi.iter().map(|(_, name)| name);
             let hint = match policy::did_you_mean(call.stem, known) {

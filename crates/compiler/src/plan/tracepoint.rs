@@ -6,7 +6,7 @@ use super::planner::{Found, Inputs, Planner};
 use super::shape::Shape;
 use super::signature::Signature;
 use super::{Attachment, EventKind, Input, Length, Source};
-use kernel::btf::{BtfError, Kind};
+use kernel::btf::{Btf, BtfError, Kind};
 use kernel::features::Feature;
 use kernel::tracefs::{EventField, EventFormat, Location, TracefsError};
 use policy::checked::{Argument, Hook, ValueKind};
@@ -162,7 +162,7 @@ fn field_at(index: u32, format: &EventFormat) -> Result<&EventField, String> {
 
 /// Whether programs see a field: in place of the first eight bytes, which are the same in all records,
 /// there is something of the kernel's (`tp_prog_is_valid_access` in kernel/trace/bpf_trace.c).
-fn is_readable(field: &EventField) -> bool {
+pub(super) fn is_readable(field: &EventField) -> bool {
     field.offset >= 8
 }
 
@@ -177,6 +177,52 @@ fn source(field: &EventField, element: u32) -> Source {
     }
 }
 
+/// What a field holds, as far as policies tell types apart.
+pub(super) struct Value {
+    /// The field.
+    shape: Shape,
+    /// An element of it; of a field that is no array, itself.
+    element: Shape,
+    /// Bytes of an element.
+    element_size: u32,
+}
+
+impl Value {
+    pub(super) fn of(btf: &Btf, field: &EventField) -> Self {
+        let array = field.array.is_some();
+        let element = Shape::of_c(btf, &field.ty);
+        let element_size = match &element {
+            Shape::Integer { size, .. } => *size,
+            _ => 8,
+        };
+        let shape = match (field.location, array) {
+            (Location::Direct, false) => Shape::of_text(btf, &field.ty, field.size, field.signed),
+            _ if matches!(element, Shape::Integer { size: 1, .. })
+                && field.ty.ends_with("char") =>
+            {
+                Shape::Text
+            }
+            _ => Shape::Other,
+        };
+        Self { shape, element, element_size }
+    }
+
+    /// The policies' type that says best what a field is that programs see.
+    pub(super) fn kind(&self, field: &EventField) -> Option<TypeName> {
+        inferred(&self.shape, &self.element, field.array.is_some(), false)
+    }
+}
+
+/// The policies' type that says best what a field is. Arrays are read whole: bytes as such, of numbers
+/// each.
+fn inferred(shape: &Shape, element: &Shape, array: bool, sized: bool) -> Option<TypeName> {
+    match (shape, element) {
+        (Shape::Other, Shape::Integer { size: 1, .. }) if array => Some(TypeName::CharBuf),
+        (Shape::Other, Shape::Integer { .. }) if array => Some(TypeName::ConstBuf),
+        _ => shape.inferred(sized),
+    }
+}
+
 /// How a field is read, and from where.
 fn read(
     planner: &mut Planner<'_>,
@@ -186,18 +232,7 @@ fn read(
     let field = field_at(argument.index, format)?;
     let btf = &planner.machine.btf;
     let array = field.array.is_some();
-    let element = Shape::of_c(btf, &field.ty);
-    let element_size = match &element {
-        Shape::Integer { size, .. } => *size,
-        _ => 8,
-    };
-    let shape = match (field.location, array) {
-        (Location::Direct, false) => Shape::of_text(btf, &field.ty, field.size, field.signed),
-        _ if matches!(element, Shape::Integer { size: 1, .. }) && field.ty.ends_with("char") => {
-            Shape::Text
-        }
-        _ => Shape::Other,
-    };
+    let Value { shape, element, element_size } = Value::of(btf, field);
     let what = format!("field {} (`{} {}`)", argument.index, field.ty, field.name);
     let declared = match argument.kind {
         TypeName::DataLoc if field.location == Location::Direct => {
@@ -210,17 +245,10 @@ fn read(
     let number = matches!(declared.kind(), ValueKind::Integer(_));
     let (kind, source) = match declared {
         TypeName::Auto => {
-            // Arrays are read whole: bytes as such, of numbers each.
-            let kind = match (&shape, &element) {
-                (Shape::Other, Shape::Integer { size: 1, .. }) if array => TypeName::CharBuf,
-                (Shape::Other, Shape::Integer { .. }) if array => TypeName::ConstBuf,
-                _ => {
-                    let inferred = shape.inferred(argument.size_argument.is_some());
-                    inferred.ok_or_else(|| {
-                        format!("{what} is of a type that no type stands for: give a `type`")
-                    })?
-                }
-            };
+            let kind = inferred(&shape, &element, array, argument.size_argument.is_some());
+            let kind = kind.ok_or_else(|| {
+                format!("{what} is of a type that no type stands for: give a `type`")
+            })?;
             return Ok((kind, source(field, element_size)));
         }
         kind if shape == Shape::Other && number && field.location == Location::Direct => {
