@@ -15,8 +15,7 @@ use crate::lifecycle::run_dir::{Info, PATH, RunDir};
 use crate::lifecycle::signals::Signals;
 use crate::lifecycle::{limits, privileges};
 use crate::logging;
-use crate::policies::files::Outcome;
-use crate::policies::{self, Records, Store};
+use crate::policies::{Files, Made, Outcome, Records, Rules, Store, Watcher, restore};
 use crate::server::{Answers, Server};
 use crate::source::Source;
 
@@ -109,6 +108,7 @@ pub struct Agent {
     hub: Arc<Hub>,
     source: Box<dyn Source>,
     policies: Arc<Store>,
+    watcher: Option<Watcher>,
     server: Option<Server>,
     exporter: Option<Exporter>,
     health: Option<HealthServer>,
@@ -134,9 +134,24 @@ impl Agent {
         if let Some(records) = &records {
             store = store.with_records(records.clone());
         }
-        let policies = Arc::new(store);
-        let mut agent = Self { hub, source, policies, server: None, exporter: None, health: None };
-        match agent.start_parts(loaded, run_dir, records.as_ref()).await {
+        if let Some(labels) = &config.policies.node_labels {
+            store = store.with_node_labels(labels.clone());
+        }
+        let rules = config.policies.rego_dir.as_deref();
+        let rules = rules.map(|dir| Rules::open(dir, node(config))).transpose()?.map(Arc::new);
+        if let Some(rules) = &rules {
+            store = store.with_rules(Arc::clone(rules));
+        }
+        let mut agent = Self {
+            hub,
+            source,
+            policies: Arc::new(store),
+            watcher: None,
+            server: None,
+            exporter: None,
+            health: None,
+        };
+        match agent.start_parts(loaded, run_dir, records.as_ref(), rules).await {
             Ok(()) => Ok(agent),
             Err(error) => {
                 agent.stop().await;
@@ -150,6 +165,7 @@ impl Agent {
         loaded: &Loaded,
         run_dir: &RunDir,
         records: Option<&Records>,
+        rules: Option<Arc<Rules>>,
     ) -> Result<(), Failure> {
         let config = &loaded.config;
         let inspect = self.source.inspect();
@@ -159,11 +175,7 @@ impl Agent {
             inspect: Arc::clone(&inspect),
             policies: Arc::clone(&self.policies),
             exporter: self.exporter.clone(),
-            settings: loaded
-                .settings
-                .iter()
-                .map(|(name, value, _)| (*name, value.clone()))
-                .collect(),
+            settings: Arc::new(loaded.settings.clone()),
         };
         self.server = Server::start(&config.server, &run_dir.socket(), answers).await?;
         self.health = HealthServer::start(&config.health, inspect).await?;
@@ -184,21 +196,17 @@ impl Agent {
         tokio::task::block_in_place(|| {
             self.source.start(hub)?;
             if let Some(records) = records {
-                let outcome = policies::files::restore(&self.policies, records)?;
-                if outcome != Outcome::default() {
-                    let Outcome { loaded, failed } = outcome;
-                    tracing::info!(loaded, failed, "policies that clients had added are loaded");
-                }
+                tell("of clients", restore(&self.policies, records)?);
             }
-            let outcome = policies::files::load(&self.policies, &config.policies)?;
-            if outcome != Outcome::default() {
-                tracing::info!(
-                    loaded = outcome.loaded,
-                    failed = outcome.failed,
-                    "policies of files are loaded"
-                );
-            }
+            let mut files = Files::new(&config.policies);
+            tell("of files", files.load(&self.policies)?);
+            let rules = rules.map(|rules| {
+                let mut made = Made::new();
+                tell("of rules", made.follow(&rules, &self.policies));
+                (rules, made)
+            });
             self.source.take_over();
+            self.watcher = Some(Watcher::start(Arc::clone(&self.policies), files, rules)?);
             Ok(())
         })
     }
@@ -211,6 +219,7 @@ impl Agent {
     /// Stops in order: no new events, then the last ones to clients and the export.
     pub async fn stop(mut self) {
         tokio::task::block_in_place(|| {
+            drop(self.watcher.take());
             self.policies.close();
             self.source.stop();
         });
@@ -231,4 +240,24 @@ impl Agent {
             "Tetragon has stopped"
         );
     }
+}
+
+/// Logs what became of policies, if there are any.
+fn tell(which: &str, outcome: Outcome) {
+    if outcome != Outcome::default() {
+        let Outcome { loaded, failed } = outcome;
+        tracing::info!(loaded, failed, "policies {which} are loaded");
+    }
+}
+
+/// What rules are told of this node.
+fn node(config: &Config) -> serde_json::Value {
+    let system = rustix::system::uname();
+    serde_json::json!({
+        "name": config.node_name,
+        "cluster": config.cluster_name,
+        "labels": config.policies.node_labels.clone().unwrap_or_default(),
+        "kernel": system.release().to_string_lossy(),
+        "architecture": system.machine().to_string_lossy(),
+    })
 }

@@ -23,6 +23,7 @@
 //! - [`document`]: documents field by field, declared once for decoding, defaults and schema
 //! - [`checked`]: what they mean, with every value read
 //! - [`evaluate`]: what they match, in plain Rust
+//! - [`to_json`]: any YAML as JSON
 //! - [`set_mode`]: changes the mode in a policy's text
 //! - [`names`]: names of the kernel's numbers
 //! - [`crd`]: the custom resource definitions
@@ -44,3 +45,4 @@ mod text;
 pub use checked::{CheckedPolicy, Policy, PolicyKey};
 pub use mode::set_mode;
 pub use problem::{LIMIT, Mark, Problem, Problems, did_you_mean};
+pub use text::to_json;

@@ -1,6 +1,8 @@
 //! What the flags' declarations say to people: the help and the generated documentation.
 
 use super::flag::{Flag, Value};
+use super::groups::GROUPS;
+use super::source::Place;
 use super::table::FLAGS;
 use std::fmt::Write as _;
 
@@ -9,26 +11,51 @@ pub fn version() -> String {
     format!("tetragon {}", crate::VERSION)
 }
 
-/// The text of `--help`.
+/// The text of `--help`: all flags by purpose, and where settings are looked for.
 pub fn help() -> String {
     let mut text = "Tetragon - eBPF-based security observability and runtime enforcement\n\n\
-                    Usage:\n  tetragon [flags]\n\nFlags:\n"
+                    Usage:\n  tetragon [flags]\n"
         .to_owned();
+    let declared =
+        |flag: &Flag| (synopsis(flag.short, flag.name, flag.kind.type_name()), usage(flag));
+    let mut groups: Vec<(&str, Vec<(String, String)>)> = GROUPS
+        .iter()
+        .map(|(title, names)| {
+            let flags = FLAGS.iter().filter(|flag| names.contains(&flag.name));
+            (*title, flags.map(declared).collect())
+        })
+        .collect();
     let own = [
         (synopsis(Some('h'), "help", ""), "Print this help, and exit".to_owned()),
         (synopsis(None, "version", ""), "Print the version, and exit".to_owned()),
     ];
-    let declared = FLAGS
-        .iter()
-        .filter(|flag| !flag.hidden)
-        .map(|flag| (synopsis(flag.short, flag.name, flag.kind.type_name()), usage(flag)));
-    let mut lines: Vec<_> = declared.chain(own).collect();
-    lines.sort_by(|(a, _), (b, _)| a[5..].cmp(&b[5..]));
-    let width = lines.iter().map(|(synopsis, _)| synopsis.len()).max().unwrap_or(0);
-    for (synopsis, usage) in lines {
-        let _ = writeln!(text, "  {synopsis:width$}  {usage}");
+    if let Some((_, last)) = groups.last_mut() {
+        last.extend(own);
     }
-    text
+    let lines = groups.iter().flat_map(|(_, lines)| lines);
+    let width = lines.map(|(synopsis, _)| synopsis.len()).max().unwrap_or(0);
+    for (title, lines) in groups {
+        let _ = writeln!(text, "\n{title}:");
+        for (synopsis, usage) in lines {
+            let _ = writeln!(text, "  {synopsis:width$}  {usage}");
+        }
+    }
+    text + "\nSettings are looked for in, later ones win:\n" + &sources()
+}
+
+fn sources() -> String {
+    let mut text = String::new();
+    for place in Place::standard() {
+        let _ = match place {
+            Place::DropIns(path) => {
+                writeln!(text, "  {}/FLAG, the value as content", path.display())
+            }
+            Place::Yaml(path) => writeln!(text, "  {}, lines `FLAG: value`", path.display()),
+        };
+    }
+    text + "  the directory of --config-dir, as above\n  \
+            environment variables, e.g. TETRAGON_LOG_LEVEL\n  the command line\n\n\
+            `tetra config` prints what is in effect in a running agent, and where it was found.\n"
 }
 
 /// The text of `--generate-docs`: YAML with name, default and usage of every flag.

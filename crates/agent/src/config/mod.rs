@@ -8,6 +8,7 @@
 mod command_line;
 mod duration;
 mod flag;
+mod groups;
 pub mod help;
 mod listen;
 mod size;
@@ -21,6 +22,7 @@ pub use listen::{Listen, TcpAddress};
 pub use source::{Place, Source, variable};
 
 use crate::logging::LogConfig;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -99,6 +101,10 @@ pub struct PolicyFiles {
     pub persist_dir: PathBuf,
     /// Load policies also where their enforcing actions cannot all be carried out.
     pub allow_degraded: bool,
+    /// An absolute directory of rules that admit policies and make them.
+    pub rego_dir: Option<PathBuf>,
+    /// Labels of this node; `None` when nothing is said of them.
+    pub node_labels: Option<BTreeMap<String, String>>,
 }
 
 /// What processes are told with, and how they are kept.
@@ -183,6 +189,8 @@ pub struct ServerConfig {
     pub tls_client_ca_files: Vec<PathBuf>,
     /// Whether clients need a certificate.
     pub tls_require_client_cert: bool,
+    /// Whether EnableTracingPolicy and DisableTracingPolicy are answered.
+    pub deprecated_calls: bool,
 }
 
 /// The gRPC health server.
@@ -228,13 +236,16 @@ pub struct RotationConfig {
     pub interval: Duration,
 }
 
+/// Flags with their values and where these were found, in the order of [`table::FLAGS`].
+pub type Settings = Vec<(&'static str, Value, Source)>;
+
 /// A configuration that may be run with, and what to tell of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Every flag's value and where it was found, in the order of [`table::FLAGS`].
-    pub settings: Vec<(&'static str, Value, Source)>,
+    /// All flags.
+    pub settings: Settings,
     /// What was ignored or replaced; to be logged.
     pub warnings: Vec<String>,
 }

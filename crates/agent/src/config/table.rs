@@ -138,7 +138,7 @@ pub static FLAGS: &[Flag] = &[
     flag(
         "enable-deprecated-tracingpolicy-grpc",
         "Allow the deprecated calls EnableTracingPolicy and DisableTracingPolicy",
-        Bool(false, NotYet),
+        Bool(false, sets!(server.deprecated_calls)),
     ),
     flag("enable-event-metrics", "Count events by process and pod", Bool(true, NotYet)),
     flag("enable-export-aggregation", "Aggregate exported events", Bool(false, NotYet)),
@@ -393,6 +393,11 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag("metrics-server", "Address of the metrics server; empty for none", Str("", NotYet)),
     flag("netns-dir", "Directory of network namespaces", Str("/var/run/docker/netns/", NotYet)),
+    flag(
+        "node-labels",
+        "Labels of this node, KEY=VALUE each, for nodeSelector and for rules in Rego",
+        Strings(Sets(node_labels)),
+    ),
     flag("parents-map-enabled", "Keep the map of parent binaries", Bool(false, NotYet)),
     flag("parents-map-entries", "Entries of the map of parent binaries", Int(0, NotYet)),
     flag("parents-map-size", "Size of the map of parent binaries", Str("", NotYet)),
@@ -408,6 +413,20 @@ pub static FLAGS: &[Flag] = &[
             "/var/run/tetragon/grpc-policies",
             Sets(|c, v| {
                 c.policies.persist_dir = PathBuf::from(v);
+                OK
+            }),
+        ),
+    ),
+    flag(
+        "policy-rego-dir",
+        "Directory of rules in Rego that admit policies and make them; an absolute path",
+        Str(
+            "",
+            Sets(|c, v| {
+                if !v.is_empty() && !v.starts_with('/') {
+                    return Err(Wrong(format!("has {v:?}; an absolute path is wanted")));
+                }
+                c.policies.rego_dir = path(v);
                 OK
             }),
         ),
@@ -549,7 +568,7 @@ pub static FLAGS: &[Flag] = &[
     flag("sleepable-preload-size", "Entries of the preload map", Int(32768, NotYet)),
     flag(
         "tracing-policy",
-        "Policy file to load at start",
+        "Policy file to load, and to load again when it changes",
         Str(
             "",
             Sets(|c, v| {
@@ -560,7 +579,7 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag(
         "tracing-policy-dir",
-        "Directory of policy files to load at start; an absolute path",
+        "Directory of policy files to load, and to follow as they change; an absolute path",
         Str(
             crate::policies::DEFAULT_DIR,
             Sets(|c, v| {
@@ -617,6 +636,21 @@ fn ancestors(config: &mut Config, classes: Vec<String>) -> Checked {
         let reason = "does nothing without base: no event carries ancestors";
         return Err(Replaced(reason.to_owned()));
     }
+    OK
+}
+
+fn node_labels(config: &mut Config, labels: Vec<String>) -> Checked {
+    let pair = |label: &String| {
+        let (key, value) = label.split_once('=')?;
+        (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+    };
+    let mut pairs = std::collections::BTreeMap::new();
+    for label in &labels {
+        let wrong = || Wrong(format!("has {label:?}; KEY=VALUE is wanted"));
+        let (key, value) = pair(label).ok_or_else(wrong)?;
+        pairs.insert(key, value);
+    }
+    config.policies.node_labels = (!pairs.is_empty()).then_some(pairs);
     OK
 }
 

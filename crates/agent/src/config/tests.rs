@@ -227,6 +227,8 @@ fn combinations_that_make_no_sense_are_refused() {
         (&["--health-server-address=unix:///x"], "host:port is wanted"),
         (&["--cluster-name"], "needs a value"),
         (&["--tracing-policy-dir=policies"], "an absolute path is wanted"),
+        (&["--policy-rego-dir=rules"], "an absolute path is wanted"),
+        (&["--node-labels=a=b,c"], "has \"c\"; KEY=VALUE is wanted"),
     ] {
         let error = Root::new().errors(arguments, &[]);
         assert!(error.contains(wanted), "{arguments:?}: {error}");
@@ -318,10 +320,10 @@ fn help_and_docs_name_every_visible_flag_once() {
 #[test]
 fn names_are_unique_and_defaults_are_accepted() {
     let mut names: Vec<_> = table::FLAGS.iter().map(|flag| flag.name).collect();
-    assert_eq!(names.len(), 93 + 2 + 4, "93 visible, 2 hidden, 4 of our own");
+    assert_eq!(names.len(), 93 + 2 + 6, "93 visible, 2 hidden, 6 of our own");
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 99);
+    assert_eq!(names.len(), 101);
     assert_eq!(Root::new().load(&[], &[]).warnings, Vec::<String>::new());
 }
 

@@ -73,7 +73,7 @@ fn index_in_section(policy: &Policy, index: usize) -> u32 {
 }
 
 /// `kprobe:security_bprm_check`, `tracepoint:sched/sched_switch`
-fn text(hook: &Hook) -> String {
+pub(super) fn text(hook: &Hook) -> String {
     match &hook.target {
         Target::Kprobe(function) => format!("kprobe:{}", call(function)),
         Target::Fentry(function) => format!("fentry:{}", call(function)),

@@ -32,11 +32,13 @@ pub fn refused(policy: &CheckedPolicy) -> Vec<Problem> {
 }
 
 /// Restrictions that hold for everything as far as this agent can tell.
-pub fn not_judged(policy: &CheckedPolicy) -> Vec<&'static str> {
+/// `node_labels`: whether the labels of this node are known.
+pub fn not_judged(policy: &CheckedPolicy, node_labels: bool) -> Vec<&'static str> {
     let found = [
         (
-            policy.nodes.is_some(),
-            "nodeSelector: labels of nodes are not known: this node is selected",
+            policy.nodes.is_some() && !node_labels,
+            "nodeSelector: the labels of this node are not known: it is selected; --node-labels \
+             tells them",
         ),
         (policy.scope.host, "hostSelector: containers are not known: all processes are the host's"),
     ];
@@ -69,9 +71,11 @@ mod tests {
 
     #[test]
     fn restrictions_that_cannot_be_judged_are_told() {
-        let told = |spec: &str| not_judged(&read(spec)).len();
+        let told = |spec: &str| not_judged(&read(spec), false).len();
         assert_eq!(told("{hostSelector: {}}"), 1);
         assert_eq!(told("{nodeSelector: {matchLabels: {a: b}}, hostSelector: {}}"), 2);
         assert_eq!(told("{kprobes: [{call: sys_mount}]}"), 0);
+        let with_labels = not_judged(&read("{nodeSelector: {matchLabels: {a: b}}}"), true);
+        assert!(with_labels.is_empty(), "the store judges it");
     }
 }

@@ -58,6 +58,9 @@ pub enum LoadError {
     /// The kernel did not do what it was asked to.
     #[error("{0}")]
     Failed(String),
+    /// The rules of `--policy-rego-dir` do not admit it.
+    #[error("denied by the rules of --policy-rego-dir: {0}")]
+    Denied(String),
     /// Nothing can be loaded yet, or any more.
     #[error("policies cannot be loaded {0}")]
     NotReady(&'static str),

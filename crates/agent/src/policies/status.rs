@@ -21,6 +21,10 @@ pub(super) enum State {
     Unloading,
     /// It could not be taken out of force, and still is: why.
     Error(String),
+    /// It is not in force because a client wants that.
+    Disabled,
+    /// It is not in force because it is not for this node.
+    Skipped,
 }
 
 /// What a list has to show of a policy.
@@ -29,6 +33,8 @@ pub(super) struct Shown<'a> {
     pub(super) key: &'a PolicyKey,
     pub(super) policy: &'a Policy,
     pub(super) state: &'a State,
+    /// Why something else that was to take its place did not.
+    pub(super) trouble: Option<&'a str>,
     pub(super) measures: Measures,
 }
 
@@ -47,7 +53,10 @@ impl Shown<'_> {
             State::LoadError(error) => (TracingPolicyState::TpStateLoadError, error.as_str()),
             State::Unloading => (TracingPolicyState::TpStateUnloading, ""),
             State::Error(error) => (TracingPolicyState::TpStateError, error.as_str()),
+            State::Disabled => (TracingPolicyState::TpStateDisabled, ""),
+            State::Skipped => (TracingPolicyState::TpStateSkipped, ""),
         };
+        let error = self.trouble.unwrap_or(error);
         let Measures { done, by_selector, requests, .. } = &self.measures;
         // Deprecated, but clients read it.
         #[allow(deprecated)]

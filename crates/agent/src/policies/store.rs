@@ -2,120 +2,74 @@
 //!
 //! A policy is told by its key: domain, namespace and name. Changes come one after the other; lists show
 //! what is under way. A policy that could not be loaded stays in the list with the reason, until one of
-//! the same key takes its place or it is deleted.
+//! the same key takes its place or it is deleted. One that is to take the place of another is put in
+//! force before that goes; if it cannot be, the other stays in force, and the list says why.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::tetragon::TracingPolicyStatus;
-use policy::checked::Mode;
+use policy::evaluate::applies_to_node;
 use policy::{CheckedPolicy, PolicyKey, Problems};
 
-use super::loader::{Added, LoadError, Loader, Measures, Named};
-use super::records::{Record, RecordError, Records, StoredMode};
+use super::entries::{Entries, Entry};
+use super::errors::{AddError, shown};
+use super::loader::{Added, LoadError, Loader, Named};
+use super::records::{Record, Records, StoredMode};
+use super::rego::Rules;
 use super::status::{Shown, State};
-use super::{STATIC, effects};
+use super::text::{Origin, Text};
+use super::{REGO, STATIC, effects};
 
 /// The domain that the agent keeps to itself.
-const RESERVED: &str = "sensors";
-
-/// A policy cannot be added.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum AddError {
-    /// It is wrong, or asks for what this kernel or this agent does not have.
-    #[error("{0}")]
-    Refused(Problems),
-    /// The domain is not for users.
-    #[error("the domain `{RESERVED}` is the agent's own: choose another one")]
-    Domain,
-    /// There is one of the same key.
-    #[error("{}; delete it first", exists(.key, .file))]
-    Exists {
-        /// Its key.
-        key: PolicyKey,
-        /// Where the one that is there came from.
-        file: String,
-    },
-    /// Loading failed.
-    #[error(transparent)]
-    Load(LoadError),
-    /// It is to be stored and cannot be.
-    #[error("{0}; the policy was not added")]
-    Record(RecordError),
-}
-
-fn exists(key: &PolicyKey, file: &str) -> String {
-    // Only the names of files say where a text came from.
-    let from = if key.domain == STATIC { format!(", from {file}") } else { String::new() };
-    format!("there is a policy `{}` in domain {} already{from}", shown(key), key.domain)
-}
-
-/// Name, with the namespace if there is one.
-fn shown(key: &PolicyKey) -> String {
-    match key.namespace.as_str() {
-        "" => key.name.clone(),
-        namespace => format!("{namespace}/{}", key.name),
-    }
-}
-
-/// A policy cannot be deleted.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum DeleteError {
-    /// There is none of this key.
-    #[error("there is no policy `{}` in domain {}{hint}", shown(.key), .key.domain)]
-    Missing {
-        /// The key.
-        key: PolicyKey,
-        /// Where there is one of that name.
-        hint: String,
-    },
-    /// It is just being loaded or deleted.
-    #[error("policy `{}` is just being changed: try again", shown(.0))]
-    Busy(PolicyKey),
-    /// It could not be taken out of force.
-    #[error(transparent)]
-    Load(LoadError),
-    /// It was done, but what is stored of the policy cannot be changed.
-    #[error("done, but the next start of the agent will not know: {0}")]
-    Record(RecordError),
-}
+pub(super) const RESERVED: &str = "sensors";
 
 /// All policies.
 pub struct Store {
-    entries: Mutex<Entries>,
-    loader: Mutex<Box<dyn Loader>>,
+    pub(super) entries: Mutex<Entries>,
+    pub(super) loader: Mutex<Box<dyn Loader>>,
     /// Where policies of clients are stored.
     records: Option<Records>,
+    /// What says which policies may be loaded.
+    rules: Option<Arc<Rules>>,
+    /// Labels of this node, if they are known.
+    node_labels: Option<BTreeMap<String, String>>,
 }
 
-/// A policy as text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
-    /// What the text is called in messages.
-    pub file: String,
-    /// The text.
-    pub text: String,
-    /// The mode that the policy shall have; else that of the text.
-    pub mode: Option<Mode>,
+/// What is to become of a policy of the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Existing {
+    /// It stays, and the new one is refused.
+    Stays,
+    /// The new one takes its place.
+    GivesWay,
 }
 
-#[derive(Default)]
-struct Entries {
-    list: BTreeMap<PolicyKey, Entry>,
-    last_id: u64,
-    measures: HashMap<PolicyKey, Measures>,
-}
-
-struct Entry {
-    id: u64,
+/// A policy that has its place in the list.
+struct Entered {
+    key: PolicyKey,
     policy: Arc<CheckedPolicy>,
-    state: State,
+    way: Way,
+    /// Why it is not to be put in force.
+    refused: Option<LoadError>,
+}
+
+/// How a policy comes to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// There was none of its key in force.
+    New,
+    /// Instead of one that is in force.
+    Instead,
+    /// It is not to be in force.
+    Aside,
 }
 
 impl Store {
     /// No policies yet; `loader` will load them.
     pub fn new(loader: Box<dyn Loader>) -> Self {
-        Self { entries: Mutex::default(), loader: Mutex::new(loader), records: None }
+        let (entries, loader) = (Mutex::default(), Mutex::new(loader));
+        Self { entries, loader, records: None, rules: None, node_labels: None }
     }
 
     /// From now on stores what clients add.
@@ -124,100 +78,170 @@ impl Store {
         self
     }
 
-    /// Where policies of this domain are stored.
-    fn records(&self, domain: &str) -> Option<&Records> {
-        self.records.as_ref().filter(|_| domain != STATIC)
+    /// From now on loads only what these rules admit.
+    pub fn with_rules(mut self, rules: Arc<Rules>) -> Self {
+        self.rules = Some(rules);
+        self
     }
 
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+    /// From now on puts only those policies in force whose `nodeSelector` selects these labels.
+    pub fn with_node_labels(mut self, labels: BTreeMap<String, String>) -> Self {
+        self.node_labels = Some(labels);
+        self
+    }
+
+    /// Where policies of this domain are stored.
+    pub(super) fn records(&self, domain: &str) -> Option<&Records> {
+        self.records.as_ref().filter(|_| domain != STATIC && domain != REGO)
+    }
+
+    pub(super) fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn loader(&self) -> MutexGuard<'_, Box<dyn Loader>> {
+    pub(super) fn loader(&self) -> MutexGuard<'_, Box<dyn Loader>> {
         self.loader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a policy and puts it in force. `file` is its text's name in messages.
+    /// Reads a policy and puts it in force.
     ///
     /// # Errors
     /// Nothing of it is in force. If it was read but not loaded, it is in the list, with the reason.
-    pub fn add(&self, domain: &str, file: &str, text: &str) -> Result<PolicyKey, AddError> {
-        let [file, text] = [file, text].map(str::to_owned);
-        let mut results = self.add_all(domain, &[Text { file, text: text.clone(), mode: None }]);
-        let key = results.pop().unwrap_or_else(|| Err(AddError::Load(internal())))?;
-        if let Some(records) = self.records(domain) {
-            let record = Record { yaml: text, enabled: true, mode: None };
-            if let Err(error) = records.write(&key, &record) {
-                // If it cannot be taken back either, it is in the list.
-                let _ = self.delete(&key);
-                return Err(AddError::Record(error));
-            }
-        }
+    pub fn add(&self, domain: &str, text: &Text) -> Result<PolicyKey, AddError> {
+        let key = one(self.enter_all(domain, std::slice::from_ref(text), Existing::Stays))?;
+        self.record(&key, text).inspect_err(|_| {
+            // If it cannot be taken back either, it is in the list.
+            let _ = self.delete(&key);
+        })?;
         Ok(key)
     }
 
-    /// The same for many policies, which are not stored. Those that can be put in force are, at one
-    /// instant. One result for each, in their order.
-    pub fn add_all(&self, domain: &str, texts: &[Text]) -> Vec<Result<PolicyKey, AddError>> {
-        let entered: Vec<Result<Named, AddError>> =
-            texts.iter().map(|text| self.enter(domain, text)).collect();
-        let wanted: Vec<Named> = entered.iter().flatten().cloned().collect();
-        let mut loaded = self.load(&wanted).into_iter();
-        entered
-            .into_iter()
-            .map(|entered| {
-                let (key, policy) = entered?;
-                let loaded = loaded.next().unwrap_or_else(|| Err(internal()));
-                self.settle(key, &policy, loaded)
-            })
-            .collect()
+    /// The same, in the place of the policy of the same key if there is one, without a gap. One that is
+    /// disabled is replaced by one that is.
+    ///
+    /// # Errors
+    /// What was in force stays so, and the list says what was wrong with the new one.
+    pub fn put(&self, domain: &str, text: &Text) -> Result<PolicyKey, AddError> {
+        let key = one(self.enter_all(domain, std::slice::from_ref(text), Existing::GivesWay))?;
+        self.record(&key, text)?;
+        Ok(key)
     }
 
-    /// Reads a policy and puts it into the list, if its key is free.
-    fn enter(&self, domain: &str, text: &Text) -> Result<Named, AddError> {
+    /// Adds many policies, which are not stored. Those that can be put in force are, at one instant. One
+    /// result for each, in their order.
+    pub fn add_all(&self, domain: &str, texts: &[Text]) -> Vec<Result<PolicyKey, AddError>> {
+        self.enter_all(domain, texts, Existing::Stays)
+    }
+
+    /// Has the policy there after the next start, if its domain is stored.
+    fn record(&self, key: &PolicyKey, text: &Text) -> Result<(), AddError> {
+        let Some(records) = self.records(&key.domain) else { return Ok(()) };
+        let disabled =
+            self.entries().list.get(key).is_some_and(|entry| entry.state == State::Disabled);
+        let mode = text.mode.and_then(StoredMode::of);
+        let record = Record { yaml: text.text.clone(), enabled: !disabled, mode };
+        records.write(key, &record).map_err(AddError::Record)
+    }
+
+    fn enter_all(
+        &self,
+        domain: &str,
+        texts: &[Text],
+        existing: Existing,
+    ) -> Vec<Result<PolicyKey, AddError>> {
+        let entered: Vec<Result<Entered, AddError>> =
+            texts.iter().map(|text| self.enter(domain, text, existing)).collect();
+        let wanted: Vec<Named> = entered
+            .iter()
+            .flatten()
+            .filter(|entered| entered.refused.is_none() && entered.way != Way::Aside)
+            .map(|entered| (entered.key.clone(), Arc::clone(&entered.policy)))
+            .collect();
+        let mut loaded = self.load(&wanted).into_iter();
+        let settle = |entered: Result<Entered, AddError>| {
+            let mut entered = entered?;
+            let result = match (entered.refused.take(), entered.way) {
+                (Some(error), _) => Err(error),
+                (None, Way::Aside) => Ok(None),
+                (None, _) => loaded.next().unwrap_or_else(|| Err(internal())).map(Some),
+            };
+            self.settle(entered, result)
+        };
+        entered.into_iter().map(settle).collect()
+    }
+
+    /// Reads a policy and gives it its place in the list.
+    fn enter(&self, domain: &str, text: &Text, existing: Existing) -> Result<Entered, AddError> {
         if domain == RESERVED {
             return Err(AddError::Domain);
         }
-        let Text { file, text, mode } = text;
-        let read = || CheckedPolicy::read(file, text).map_err(LoadError::Refused);
+        let read = || CheckedPolicy::read(&text.file, &text.text).map_err(LoadError::Refused);
         let policy = contained(read).map_err(AddError::from)?;
-        let policy = Arc::new(match mode {
-            Some(mode) => policy.in_mode(*mode),
+        let policy = Arc::new(match text.mode {
+            Some(mode) => policy.in_mode(mode),
             None => policy,
         });
-        let key = policy.key(domain);
+        let refused = self.refusal(&policy, domain, text.origin);
+        let (key, aside) = (policy.key(domain), !text.enabled || !self.is_for_this_node(&policy));
         let mut entries = self.entries();
-        let present = entries.list.get(&key).filter(|e| !matches!(e.state, State::LoadError(_)));
-        if let Some(present) = present {
-            return Err(AddError::Exists { key, file: present.policy.file.clone() });
-        }
-        entries.last_id += 1;
-        let entry =
-            Entry { id: entries.last_id, policy: Arc::clone(&policy), state: State::Loading };
-        entries.list.insert(key.clone(), entry);
-        Ok((key, policy))
-    }
-
-    /// Puts policies in force, all that can be at one instant.
-    fn load(&self, policies: &[Named]) -> Vec<Result<Added, LoadError>> {
-        let refused: Vec<Option<LoadError>> =
-            policies.iter().map(|(_, policy)| refusal(policy)).collect();
-        let wanted: Vec<Named> = policies
-            .iter()
-            .zip(&refused)
-            .filter(|(_, refused)| refused.is_none())
-            .map(|(named, _)| named.clone())
-            .collect();
-        let mut loaded = self.load_contained(&wanted).into_iter();
-        let result = |refused: Option<LoadError>| match refused {
-            Some(error) => Err(error),
-            None => loaded.next().unwrap_or_else(|| Err(internal())),
+        let way = match entries.list.get_mut(&key) {
+            Some(Entry {
+                state: State::LoadError(_) | State::Skipped, changing: false, ..
+            })
+            | None => None,
+            Some(present) => match (existing, present.is_busy(), &present.state) {
+                (Existing::Stays, ..) => {
+                    return Err(AddError::Exists { key, file: present.policy.file.clone() });
+                }
+                (_, true, _) => return Err(AddError::Busy(key)),
+                (_, _, State::Disabled) => {
+                    present.changing = true;
+                    Some(Way::Aside)
+                }
+                _ if aside => {
+                    return Err(AddError::Load(LoadError::Failed(
+                        "its nodeSelector does not select this node any more: delete the policy, \
+                         or have it select the node"
+                            .to_owned(),
+                    )));
+                }
+                _ => {
+                    present.changing = true;
+                    Some(Way::Instead)
+                }
+            },
         };
-        refused.into_iter().map(result).collect()
+        let way = way.unwrap_or_else(|| {
+            let state = match (text.enabled, aside) {
+                (false, _) => State::Disabled,
+                (true, true) => State::Skipped,
+                (true, false) => State::Loading,
+            };
+            entries.insert(key.clone(), Arc::clone(&policy), state);
+            if aside { Way::Aside } else { Way::New }
+        });
+        Ok(Entered { key, policy, way, refused })
     }
 
-    /// A bug that a policy brings to light is told of that policy only.
-    fn load_contained(&self, policies: &[Named]) -> Vec<Result<Added, LoadError>> {
+    fn is_for_this_node(&self, policy: &CheckedPolicy) -> bool {
+        self.node_labels.as_ref().is_none_or(|labels| applies_to_node(policy, labels))
+    }
+
+    /// Why the policy is not to be loaded, if so.
+    fn refusal(&self, policy: &CheckedPolicy, domain: &str, origin: Origin) -> Option<LoadError> {
+        if let Some(rules) = &self.rules
+            && let Err(denied) = rules.judge(policy, domain, origin)
+        {
+            return Some(LoadError::Denied(denied));
+        }
+        let list = effects::refused(policy);
+        let problems = Problems { file: policy.file.clone(), list, omitted: 0 };
+        (!problems.list.is_empty()).then_some(LoadError::Refused(problems))
+    }
+
+    /// Puts policies in force, all that can be at one instant. A bug that a policy brings to light is
+    /// told of that policy only.
+    pub(super) fn load(&self, policies: &[Named]) -> Vec<Result<Added, LoadError>> {
         if policies.is_empty() {
             // The loader would get ready, with megabytes of types, for nothing.
             return Vec::new();
@@ -225,95 +249,70 @@ impl Store {
         match (contained(|| Ok(self.loader().add(policies))), policies) {
             (Ok(results), _) => results,
             (Err(bug), [_]) => vec![Err(bug)],
-            (Err(_), _) => policies.chunks(1).flat_map(|one| self.load_contained(one)).collect(),
+            (Err(_), _) => policies.chunks(1).flat_map(|one| self.load(one)).collect(),
         }
     }
 
-    /// Notes what became of a policy.
+    /// Notes what became of a policy; it was loaded where it was to be.
     fn settle(
         &self,
-        key: PolicyKey,
-        policy: &CheckedPolicy,
-        loaded: Result<Added, LoadError>,
+        entered: Entered,
+        result: Result<Option<Added>, LoadError>,
     ) -> Result<PolicyKey, AddError> {
+        let Entered { key, policy, way, .. } = entered;
         let mut entries = self.entries();
-        let entry = entries.list.get_mut(&key);
-        match loaded {
+        let Some(entry) = entries.list.get_mut(&key) else { return Ok(key) };
+        let replaced = entry.changing;
+        entry.changing = false;
+        match result {
             Ok(added) => {
-                tell(&key, policy, &added);
-                if let Some(entry) = entry {
+                entry.trouble = None;
+                entry.policy = Arc::clone(&policy);
+                if let Some(added) = added {
+                    self.tell(&key, &policy, &added, replaced);
                     entry.state = State::Enabled(added.hooks);
                 }
                 Ok(key)
             }
             Err(error) => {
-                if let Some(entry) = entry {
-                    entry.state = State::LoadError(error.to_string());
+                match way {
+                    Way::New => entry.state = State::LoadError(error.to_string()),
+                    Way::Aside if !replaced => entry.state = State::LoadError(error.to_string()),
+                    _ => entry.trouble = Some(trouble(&policy.file, &error.to_string())),
                 }
                 Err(error.into())
             }
         }
     }
 
-    /// Takes a policy out of force and out of the list.
-    ///
-    /// # Errors
-    /// If it could not be taken out of force, it is in the list, with the reason.
-    pub fn delete(&self, key: &PolicyKey) -> Result<(), DeleteError> {
-        {
-            let mut entries = self.entries();
-            let hint = entries.elsewhere(key);
-            let Some(entry) = entries.list.get_mut(key) else {
-                return Err(DeleteError::Missing { key: key.clone(), hint });
-            };
-            if matches!(entry.state, State::Loading | State::Unloading) {
-                return Err(DeleteError::Busy(key.clone()));
-            }
-            entry.state = State::Unloading;
-        }
-        let removed = contained(|| self.loader().remove(key));
-        let mut entries = self.entries();
-        match removed {
-            Ok(()) => {
-                entries.list.remove(key);
-                drop(entries);
-                tracing::info!(policy = shown(key), domain = key.domain, "the policy was deleted");
-                let forgotten = self.records(&key.domain).map(|records| records.remove(key));
-                forgotten.transpose().map(drop).map_err(DeleteError::Record)
-            }
-            Err(error) => {
-                if let Some(entry) = entries.list.get_mut(key) {
-                    entry.state = State::Error(error.to_string());
-                }
-                Err(DeleteError::Load(error))
-            }
+    /// Has the list say of a policy that stays as it is that what was to take its place cannot even be
+    /// read, or is another policy.
+    pub(super) fn note_trouble(&self, key: &PolicyKey, file: &str, error: &str) {
+        if let Some(entry) = self.entries().list.get_mut(key) {
+            entry.trouble = Some(trouble(file, error));
         }
     }
 
-    /// Changes the mode of a policy in force, for all its hooks at one instant.
-    ///
-    /// # Errors
-    /// There is no such policy in force, or it has no enforcing actions.
-    pub fn set_mode(&self, key: &PolicyKey, mode: Mode) -> Result<(), DeleteError> {
-        let missing =
-            || DeleteError::Missing { key: key.clone(), hint: self.entries().elsewhere(key) };
-        if !self.entries().list.contains_key(key) {
-            return Err(missing());
-        }
-        match contained(|| self.loader().set_mode(key, mode)).map_err(DeleteError::Load)? {
-            true => {
-                tracing::info!(policy = shown(key), domain = key.domain, ?mode, "the mode was set");
-                self.store_mode(key, mode).map_err(DeleteError::Record)
-            }
-            false => Err(missing()),
-        }
-    }
-
-    /// Has the policy in this mode after the next start too, if it is stored.
-    fn store_mode(&self, key: &PolicyKey, mode: Mode) -> Result<(), RecordError> {
-        let Some(records) = self.records(&key.domain) else { return Ok(()) };
-        let Some(record) = records.read(key)? else { return Ok(()) };
-        records.write(key, &Record { mode: StoredMode::of(mode), ..record })
+    /// What the rules have against policies that are in force.
+    pub fn judge_again(&self) -> Vec<(PolicyKey, String)> {
+        let Some(rules) = &self.rules else { return Vec::new() };
+        let in_force: Vec<Named> = {
+            let entries = self.entries();
+            let in_force = entries.list.iter();
+            let in_force = in_force.filter(|(_, entry)| matches!(entry.state, State::Enabled(_)));
+            in_force.map(|(key, entry)| (key.clone(), Arc::clone(&entry.policy))).collect()
+        };
+        let origin = |key: &PolicyKey| match key.domain.as_str() {
+            STATIC => Origin::File,
+            REGO => Origin::Rego,
+            super::HTTP => Origin::Http,
+            _ => Origin::Grpc,
+        };
+        let judged = in_force.into_iter().filter_map(|(key, policy)| {
+            let denied = rules.judge(&policy, &key.domain, origin(&key)).err()?;
+            Some((key, denied))
+        });
+        judged.collect()
     }
 
     /// All policies, or those of a domain, in the order in which they came.
@@ -328,8 +327,9 @@ impl Store {
         let mut list: Vec<_> = chosen
             .map(|(key, entry)| {
                 let measures = entries.measures.get(key).cloned().unwrap_or_default();
-                let Entry { id, policy, state, .. } = entry;
-                Shown { id: *id, key, policy, state, measures }.status()
+                let Entry { id, policy, state, trouble, .. } = entry;
+                let trouble = trouble.as_deref();
+                Shown { id: *id, key, policy, state, trouble, measures }.status()
             })
             .collect();
         list.sort_by_key(|status| status.id);
@@ -347,66 +347,46 @@ impl Store {
     pub fn close(&self) {
         self.loader().close();
     }
-}
 
-impl From<LoadError> for AddError {
-    fn from(error: LoadError) -> Self {
-        match error {
-            LoadError::Refused(problems) => Self::Refused(problems),
-            other => Self::Load(other),
+    /// Logs that a policy is in force, and what is worth knowing of it.
+    pub(super) fn tell(
+        &self,
+        key: &PolicyKey,
+        policy: &CheckedPolicy,
+        added: &Added,
+        replaced: bool,
+    ) {
+        for note in &added.notes {
+            tracing::warn!("policy {}: {}", shown(key), note.line(&policy.file));
+        }
+        for told in effects::not_judged(policy, self.node_labels.is_some()) {
+            tracing::warn!("policy {}: {told}", shown(key));
+        }
+        let (policy, domain) = (shown(key), &key.domain);
+        let places = added.hooks.iter().sum::<usize>();
+        match replaced {
+            false => tracing::info!(policy, domain, places, "the policy is in force"),
+            true => tracing::info!(policy, domain, places, "the policy's new version is in force"),
         }
     }
 }
 
+fn trouble(file: &str, error: &str) -> String {
+    format!("an earlier version stays, as {file} cannot be loaded: {error}")
+}
+
+/// The result of what was done for one policy.
+fn one(mut results: Vec<Result<PolicyKey, AddError>>) -> Result<PolicyKey, AddError> {
+    results.pop().unwrap_or_else(|| Err(AddError::Load(internal())))
+}
+
 /// A bug that one policy brings to light must not end the agent, nor keep it from the other policies.
-fn contained<T>(work: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
+pub(super) fn contained<T>(work: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
     let work = std::panic::AssertUnwindSafe(work);
     std::panic::catch_unwind(work).unwrap_or_else(|_| Err(internal()))
 }
 
-fn internal() -> LoadError {
+pub(super) fn internal() -> LoadError {
     let text = "internal error: please report it with the policy and the agent's log";
     LoadError::Failed(text.to_owned())
-}
-
-/// Why the policy is not to be loaded, if so.
-fn refusal(policy: &CheckedPolicy) -> Option<LoadError> {
-    let list = effects::refused(policy);
-    let problems = Problems { file: policy.file.clone(), list, omitted: 0 };
-    (!problems.list.is_empty()).then_some(LoadError::Refused(problems))
-}
-
-/// Logs that a policy is in force, and what is worth knowing of it.
-fn tell(key: &PolicyKey, policy: &CheckedPolicy, added: &Added) {
-    for note in &added.notes {
-        tracing::warn!("policy {}: {}", shown(key), note.line(&policy.file));
-    }
-    for told in effects::not_judged(policy) {
-        tracing::warn!("policy {}: {told}", shown(key));
-    }
-    tracing::info!(
-        policy = shown(key),
-        domain = key.domain,
-        places = added.hooks.iter().sum::<usize>(),
-        "the policy is in force"
-    );
-}
-
-impl Entries {
-    /// What to tell of policies of the same name with another key, or of a similar name.
-    fn elsewhere(&self, key: &PolicyKey) -> String {
-        let others = self.list.keys().filter(|other| other.name == key.name && *other != key);
-        let places: Vec<_> = others
-            .map(|other| match other.namespace.as_str() {
-                "" => format!("domain {}", other.domain),
-                namespace => format!("domain {}, namespace {namespace}", other.domain),
-            })
-            .collect();
-        if !places.is_empty() {
-            return format!("; there is one in {}", places.join("; "));
-        }
-        let names = self.list.keys().filter(|other| other.domain == key.domain);
-        policy::did_you_mean(&key.name, names.map(|other| other.name.as_str()))
-            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
-    }
 }

@@ -41,9 +41,14 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Who connected, for the log: `127.0.0.1:4711`, `unix pid 42`.
+/// Who connected.
 #[derive(Clone, Debug)]
-pub(super) struct Peer(pub(super) String);
+pub(super) struct Peer {
+    /// For the log: `127.0.0.1:4711`, `unix pid 42`.
+    pub(super) name: String,
+    /// Whether it came by plain TCP, as a web page's requests do.
+    pub(super) plain_tcp: bool,
+}
 
 impl Connected for Connection {
     type ConnectInfo = Peer;
@@ -61,7 +66,8 @@ pub(super) async fn accept_unix(listener: UnixListener, to: mpsc::Sender<io::Res
         match listener.accept().await {
             Ok((stream, _)) => {
                 let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
-                let peer = Peer(pid.map_or("unix".to_owned(), |pid| format!("unix pid {pid}")));
+                let name = pid.map_or("unix".to_owned(), |pid| format!("unix pid {pid}"));
+                let peer = Peer { name, plain_tcp: false };
                 let connection = Connection { stream: Stream::Unix(stream), peer, _place: place };
                 if to.send(Ok(connection)).await.is_err() {
                     return;
@@ -83,7 +89,9 @@ pub(super) async fn accept_tcp(
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {
-            Ok((stream, address)) => (stream, Peer(address.to_string())),
+            Ok((stream, address)) => {
+                (stream, Peer { name: address.to_string(), plain_tcp: tls.is_none() })
+            }
             Err(error) => {
                 pause(&error).await;
                 continue;
@@ -111,7 +119,7 @@ pub(super) async fn accept_tcp(
                     let _ = to.send(Ok(connection)).await;
                 }
                 Err(error) => {
-                    tracing::info!(client = peer.0, %error, "A TLS connection was refused");
+                    tracing::info!(client = peer.name, %error, "A TLS connection was refused");
                 }
             }
         });

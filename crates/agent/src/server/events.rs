@@ -9,12 +9,16 @@ use filters::{FieldFilters, Selection};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use crate::hub::{Subscription, Wants};
+use super::connection::Peer;
+use crate::hub::{Hub, Subscription, Wants};
+
+/// Event streams at once: each may hold a full queue of events.
+const STREAMS: usize = 128;
 
 /// Events that are passed over in one go; others get their turn then.
 const AT_ONCE: usize = 256;
 
-/// Events from the hub as a gRPC stream. It ends when the hub is closed.
+/// Events from the hub as a stream. It ends when the hub is closed.
 ///
 /// Filters are evaluated here, by a thread that serves clients: an expensive one costs the client that
 /// sent it, not the thread that makes events.
@@ -25,7 +29,23 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    pub(super) fn new(subscription: Subscription, wanted: Wanted) -> Self {
+    /// Has a client listen to what it asks for.
+    pub(super) fn open(
+        hub: &Arc<Hub>,
+        peer: Option<&Peer>,
+        request: &GetEventsRequest,
+    ) -> Result<Self, Status> {
+        let wanted = Wanted::new(request)?;
+        if hub.listeners() >= STREAMS {
+            let full = format!("{STREAMS} clients listen to events already");
+            return Err(Status::resource_exhausted(full));
+        }
+        let client = peer.map_or("client", |peer| &peer.name);
+        tracing::debug!(client, "A client listens to events");
+        Ok(Self::new(hub.subscribe(client.to_owned(), wanted.kinds()), wanted))
+    }
+
+    fn new(subscription: Subscription, wanted: Wanted) -> Self {
         Self { subscription, selection: wanted.selection, fields: wanted.fields }
     }
 }
@@ -54,14 +74,14 @@ impl Stream for EventStream {
 
 /// What a request asks for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+struct Wanted {
     selection: Arc<Selection>,
     fields: FieldFilters,
 }
 
 impl Wanted {
     /// Compiles a request's filters.
-    pub(super) fn new(request: &GetEventsRequest) -> Result<Self, Status> {
+    fn new(request: &GetEventsRequest) -> Result<Self, Status> {
         let GetEventsRequest { allow_list, deny_list, aggregation_options, field_filters } =
             request;
         if aggregation_options.is_some() {
@@ -76,7 +96,7 @@ impl Wanted {
     }
 
     /// Kinds of events that may be wanted.
-    pub(super) fn kinds(&self) -> Wants {
+    fn kinds(&self) -> Wants {
         let selection = Arc::clone(&self.selection);
         Box::new(move |kind| selection.may_take(kind))
     }
@@ -86,7 +106,6 @@ impl Wanted {
 mod tests {
     use super::*;
     use crate::envelope::Envelope;
-    use crate::hub::Hub;
     use api::google::FieldMask;
     use api::tetragon::get_events_response::Event;
     use api::tetragon::{FieldFilter, Filter, Process, ProcessExec};

@@ -1,11 +1,14 @@
-//! The gRPC server: the services on a TCP address, with or without TLS, and on a unix socket.
+//! The server: the gRPC services, and the HTTP API below `/v1`, on a TCP address, with or without TLS,
+//! and on a unix socket.
 //!
-//! A TCP address always comes with the unix socket of the run directory, which speaks plain HTTP/2
-//! to its own user only. Clients that vanish without a word are noticed by pings.
+//! A TCP address always comes with the unix socket of the run directory, which speaks without TLS
+//! to its own user only. gRPC needs HTTP/2; the HTTP API can be had with HTTP/1.1 as well. gRPC clients
+//! that vanish without a word are noticed by pings.
 
 mod connection;
 mod event_log;
 mod events;
+mod http;
 mod policies;
 mod sensors;
 pub mod socket;
@@ -23,14 +26,16 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 
-use crate::config::{Listen, ServerConfig, TcpAddress, Value};
+use crate::config::{Listen, ServerConfig, Settings, TcpAddress};
 use crate::export::Exporter;
 use crate::hub::Hub;
 use crate::policies::Store;
 use crate::source::Inspect;
 use connection::{accept_tcp, accept_unix};
 use event_log::EventLog;
+use http::Http;
 use sensors::Sensors;
 use socket::{ListenError, SocketFile, UnixSocket};
 use tls::Tls;
@@ -48,8 +53,8 @@ pub struct Answers {
     pub policies: Arc<Store>,
     /// The export.
     pub exporter: Option<Exporter>,
-    /// Every setting, by name.
-    pub settings: Vec<(&'static str, Value)>,
+    /// Every setting.
+    pub settings: Arc<Settings>,
 }
 
 /// The running server.
@@ -99,17 +104,27 @@ impl Server {
             accepting.push(tokio::spawn(accept_tcp(tcp, tls, to)));
         }
         let (stop, stopped) = oneshot::channel();
+        let http = Http {
+            hub: Arc::clone(&answers.hub),
+            inspect: Arc::clone(&answers.inspect),
+            policies: Arc::clone(&answers.policies),
+            settings: Arc::clone(&answers.settings),
+        };
         let sensors = Sensors {
             hub: answers.hub,
             inspect: answers.inspect,
             policies: answers.policies,
             settings: answers.settings,
+            deprecated_calls: config.deprecated_calls,
         };
+        let routes = Routes::new(FineGuidanceSensorsServer::new(sensors))
+            .add_service(EventLogServiceServer::new(EventLog { exporter: answers.exporter }));
+        let routes = http.beside(routes.into_axum_router(), &config.listen);
         let serve = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(PING.0))
             .http2_keepalive_timeout(Some(PING.1))
-            .add_service(FineGuidanceSensorsServer::new(sensors))
-            .add_service(EventLogServiceServer::new(EventLog { exporter: answers.exporter }))
+            .accept_http1(true)
+            .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(ReceiverStream::new(connections), async {
                 // Dropping the sender stops the server just as well.
                 let _ = stopped.await;

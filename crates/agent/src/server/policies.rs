@@ -1,4 +1,4 @@
-//! Calls about tracing policies.
+//! Calls about tracing policies, by gRPC and HTTP.
 
 use api::tetragon as pb;
 use pb::TracingPolicyMode;
@@ -6,83 +6,109 @@ use policy::PolicyKey;
 use policy::checked::Mode;
 use tonic::Status;
 
-use crate::policies::{AddError, DeleteError, GRPC, LoadError, Store};
+use crate::policies::{AddError, ChangeError, GRPC, LoadError, Origin, Store, Text};
 
 /// What the text of a request is called in messages.
-const TEXT: &str = "policy";
+pub(super) const TEXT: &str = "policy";
 
 pub(super) fn add(
     store: &Store,
-    request: &pb::AddTracingPolicyRequest,
+    request: pb::AddTracingPolicyRequest,
 ) -> Result<pb::AddTracingPolicyResponse, Status> {
-    let added = store.add(domain(&request.domain), TEXT, &request.yaml);
-    added.map(|_| pb::AddTracingPolicyResponse {}).map_err(|error| {
-        let text = error.to_string();
-        match error {
-            AddError::Refused(_) | AddError::Domain => Status::invalid_argument(text),
-            AddError::Exists { .. } => Status::already_exists(text),
-            AddError::Load(error) => status(&error),
-            AddError::Record(_) => Status::internal(text),
-        }
-    })
+    let domain = named(&request.domain, GRPC);
+    let text = Text::new(Origin::Grpc, TEXT, request.yaml);
+    let added = match request.replace {
+        true => store.put(domain, &text),
+        false => store.add(domain, &text),
+    };
+    added.map(|_| pb::AddTracingPolicyResponse {}).map_err(|error| of_add(&error))
 }
 
 pub(super) fn delete(
     store: &Store,
     request: pb::DeleteTracingPolicyRequest,
 ) -> Result<pb::DeleteTracingPolicyResponse, Status> {
-    let domain = domain(&request.domain).to_owned();
-    let key = PolicyKey { domain, namespace: request.namespace, name: request.name };
+    let key = key(request.name, request.namespace, &request.domain, GRPC);
     let deleted = store.delete(&key);
-    deleted.map(|()| pb::DeleteTracingPolicyResponse {}).map_err(|error| {
-        let text = error.to_string();
-        match error {
-            DeleteError::Missing { .. } => Status::not_found(text),
-            DeleteError::Busy(_) => Status::aborted(text),
-            DeleteError::Load(error) => status(&error),
-            DeleteError::Record(_) => Status::internal(text),
-        }
-    })
+    deleted.map(|()| pb::DeleteTracingPolicyResponse {}).map_err(|error| of_change(&error))
 }
 
 pub(super) fn configure(
     store: &Store,
     request: pb::ConfigureTracingPolicyRequest,
 ) -> Result<pb::ConfigureTracingPolicyResponse, Status> {
-    if request.enable.is_some() {
-        let missing = "ConfigureTracingPolicy: policies cannot be disabled by this version; \
-                       delete and add them";
-        return Err(Status::unimplemented(missing));
+    let key = key(request.name, request.namespace, &request.domain, GRPC);
+    let mode = request.mode.map(|mode| match TracingPolicyMode::try_from(mode) {
+        Ok(TracingPolicyMode::TpModeEnforce) => Ok(Mode::Enforce),
+        Ok(TracingPolicyMode::TpModeMonitor) => Ok(Mode::Monitor),
+        _ => Err(Status::invalid_argument("the mode has to be enforce or monitor")),
+    });
+    change(store, &key, mode.transpose()?, request.enable).map_err(|error| match error {
+        Some(error) => of_change(&error),
+        None => Status::invalid_argument("nothing is asked for: give a mode, or enable"),
+    })?;
+    Ok(pb::ConfigureTracingPolicyResponse {})
+}
+
+/// Sets the mode first, so that a policy is enabled in the mode that is asked for. `None` as error:
+/// nothing is asked for.
+pub(super) fn change(
+    store: &Store,
+    key: &PolicyKey,
+    mode: Option<Mode>,
+    enable: Option<bool>,
+) -> Result<(), Option<ChangeError>> {
+    if mode.is_none() && enable.is_none() {
+        return Err(None);
     }
-    let mode = match request.mode.map(TracingPolicyMode::try_from) {
-        Some(Ok(TracingPolicyMode::TpModeEnforce)) => Mode::Enforce,
-        Some(Ok(TracingPolicyMode::TpModeMonitor)) => Mode::Monitor,
-        Some(_) => return Err(Status::invalid_argument("the mode has to be enforce or monitor")),
-        None => return Err(Status::invalid_argument("nothing is asked for: give a mode")),
-    };
-    let domain = domain(&request.domain).to_owned();
-    let key = PolicyKey { domain, namespace: request.namespace, name: request.name };
-    let set = store.set_mode(&key, mode);
-    set.map(|()| pb::ConfigureTracingPolicyResponse {}).map_err(|error| {
-        let text = error.to_string();
-        match error {
-            DeleteError::Missing { .. } => Status::not_found(text),
-            DeleteError::Busy(_) => Status::aborted(text),
-            DeleteError::Load(error) => status(&error),
-            DeleteError::Record(_) => Status::internal(text),
-        }
-    })
+    if let Some(mode) = mode {
+        store.set_mode(key, mode)?;
+    }
+    match enable {
+        Some(true) => store.enable(key)?,
+        Some(false) => store.disable(key)?,
+        None => {}
+    }
+    Ok(())
 }
 
-fn domain(asked: &str) -> &str {
-    if asked.is_empty() { GRPC } else { asked }
+/// The key of a request; `default` stands for a domain that is not given.
+pub(super) fn key(name: String, namespace: String, domain: &str, default: &str) -> PolicyKey {
+    PolicyKey { domain: named(domain, default).to_owned(), namespace, name }
 }
 
-fn status(error: &LoadError) -> Status {
+pub(super) fn named<'a>(asked: &'a str, default: &'a str) -> &'a str {
+    if asked.is_empty() { default } else { asked }
+}
+
+pub(super) fn of_add(error: &AddError) -> Status {
+    let text = error.to_string();
+    match error {
+        AddError::Refused(_) | AddError::Domain => Status::invalid_argument(text),
+        AddError::Exists { .. } => Status::already_exists(text),
+        AddError::Busy(_) => Status::aborted(text),
+        AddError::Load(error) => of_load(error),
+        AddError::Record(_) => Status::internal(text),
+    }
+}
+
+pub(super) fn of_change(error: &ChangeError) -> Status {
+    let text = error.to_string();
+    match error {
+        ChangeError::Missing { .. } => Status::not_found(text),
+        ChangeError::Busy(_) => Status::aborted(text),
+        ChangeError::State { .. } => Status::failed_precondition(text),
+        ChangeError::Load(error) => of_load(error),
+        ChangeError::Record(_) => Status::internal(text),
+    }
+}
+
+fn of_load(error: &LoadError) -> Status {
     let text = error.to_string();
     match error {
         LoadError::Refused(_) => Status::invalid_argument(text),
         LoadError::Failed(_) => Status::failed_precondition(text),
+        LoadError::Denied(_) => Status::permission_denied(text),
         LoadError::NotReady(_) => Status::unavailable(text),
     }
 }

@@ -10,24 +10,23 @@ use api::tetragon::{get_debug_request, get_debug_response, set_debug_request, se
 use tonic::{Request, Response, Status};
 
 use super::connection::Peer;
-use super::events::{EventStream, Wanted};
+use super::events::EventStream;
 use super::policies;
-use crate::config::Value;
+use crate::config::{Settings, Source, Value};
 use crate::hub::Hub;
 use crate::logging::{self, Level};
-use crate::policies::Store;
+use crate::policies::{GRPC, Store};
 use crate::source::Inspect;
-
-/// Event streams at once: each may hold a full queue of events.
-const STREAMS: usize = 128;
 
 /// What the service answers from.
 pub(super) struct Sensors {
     pub(super) hub: Arc<Hub>,
     pub(super) inspect: Arc<dyn Inspect>,
     pub(super) policies: Arc<Store>,
-    /// Every setting, by name.
-    pub(super) settings: Vec<(&'static str, Value)>,
+    /// Every setting.
+    pub(super) settings: Arc<Settings>,
+    /// Whether EnableTracingPolicy and DisableTracingPolicy are answered.
+    pub(super) deprecated_calls: bool,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -41,15 +40,8 @@ impl FineGuidanceSensors for Sensors {
     type GetEventsStream = EventStream;
 
     async fn get_events(&self, request: Request<pb::GetEventsRequest>) -> Answer<EventStream> {
-        let wanted = Wanted::new(request.get_ref())?;
-        if self.hub.listeners() >= STREAMS {
-            let full = format!("{STREAMS} clients listen to events already");
-            return Err(Status::resource_exhausted(full));
-        }
-        let client = request.extensions().get::<Peer>().map_or("client", |peer| &peer.0);
-        tracing::debug!(client, "A client listens to events");
-        let subscription = self.hub.subscribe(client.to_owned(), wanted.kinds());
-        Ok(Response::new(EventStream::new(subscription, wanted)))
+        let peer = request.extensions().get::<Peer>();
+        EventStream::open(&self.hub, peer, request.get_ref()).map(Response::new)
     }
 
     async fn get_health(
@@ -75,9 +67,10 @@ impl FineGuidanceSensors for Sensors {
         let inspect = Arc::clone(&self.inspect);
         let probes = blocking(move || inspect.probes()).await?;
         let probe = |(name, enabled)| Probe { name, enabled: Some(enabled) };
-        let conf = |(key, value): &(&'static str, Value)| ConfVal {
+        let conf = |(key, value, source): &(&'static str, Value, Source)| ConfVal {
             key: (*key).to_owned(),
             value: Some(any(value)),
+            source: source.to_string(),
         };
         Ok(Response::new(pb::GetInfoResponse {
             version: crate::VERSION.to_owned(),
@@ -133,7 +126,7 @@ impl FineGuidanceSensors for Sensors {
         request: Request<pb::AddTracingPolicyRequest>,
     ) -> Answer<pb::AddTracingPolicyResponse> {
         let (store, request) = (Arc::clone(&self.policies), request.into_inner());
-        blocking(move || policies::add(&store, &request)).await?.map(Response::new)
+        blocking(move || policies::add(&store, request)).await?.map(Response::new)
     }
 
     async fn delete_tracing_policy(
@@ -171,23 +164,46 @@ impl FineGuidanceSensors for Sensors {
 
     async fn runtime_hook(
         &self,
-        _: Request<pb::RuntimeHookRequest>,
+        request: Request<pb::RuntimeHookRequest>,
     ) -> Answer<pb::RuntimeHookResponse> {
-        Err(Status::unimplemented("RuntimeHook: runtime hooks are not supported by this version"))
+        // Nothing in the agent waits for containers: it sees their cgroups and processes itself.
+        match request.into_inner().event {
+            Some(pb::runtime_hook_request::Event::CreateContainer(container)) => {
+                tracing::debug!(?container, "A runtime hook tells of a container");
+                Ok(Response::new(pb::RuntimeHookResponse {}))
+            }
+            None => Err(Status::invalid_argument("RuntimeHook: no event is given")),
+        }
     }
 
     async fn enable_tracing_policy(
         &self,
-        _: Request<pb::EnableTracingPolicyRequest>,
+        request: Request<pb::EnableTracingPolicyRequest>,
     ) -> Answer<pb::EnableTracingPolicyResponse> {
-        deprecated("EnableTracingPolicy")
+        if !self.deprecated_calls {
+            return deprecated("EnableTracingPolicy");
+        }
+        let pb::EnableTracingPolicyRequest { name, namespace, domain } = request.into_inner();
+        let store = Arc::clone(&self.policies);
+        let key = policies::key(name, namespace, &domain, GRPC);
+        blocking(move || store.enable(&key)).await?.map_err(|error| policies::of_change(&error))?;
+        Ok(Response::new(pb::EnableTracingPolicyResponse {}))
     }
 
     async fn disable_tracing_policy(
         &self,
-        _: Request<pb::DisableTracingPolicyRequest>,
+        request: Request<pb::DisableTracingPolicyRequest>,
     ) -> Answer<pb::DisableTracingPolicyResponse> {
-        deprecated("DisableTracingPolicy")
+        if !self.deprecated_calls {
+            return deprecated("DisableTracingPolicy");
+        }
+        let pb::DisableTracingPolicyRequest { name, namespace, domain } = request.into_inner();
+        let store = Arc::clone(&self.policies);
+        let key = policies::key(name, namespace, &domain, GRPC);
+        blocking(move || store.disable(&key))
+            .await?
+            .map_err(|error| policies::of_change(&error))?;
+        Ok(Response::new(pb::DisableTracingPolicyResponse {}))
     }
 
     async fn list_sensors(
@@ -220,7 +236,7 @@ impl FineGuidanceSensors for Sensors {
 }
 
 /// Runs what may wait for another thread.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     question: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
     let answer = tokio::task::spawn_blocking(question).await;

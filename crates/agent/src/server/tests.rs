@@ -8,12 +8,13 @@ use api::tetragon::event_log_service_client::EventLogServiceClient;
 use api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
 use api::tetragon::get_events_response::Event;
 use api::tetragon::{
-    AddTracingPolicyRequest, ConfigFlag, ConfigureTracingPolicyRequest, DeleteTracingPolicyRequest,
-    DumpProcessCacheReqArgs, EventType, Filter, GetDebugRequest, GetEventLogParamsRequest,
+    AddTracingPolicyRequest, ConfigFlag, ConfigureTracingPolicyRequest, CreateContainer,
+    DeleteTracingPolicyRequest, DisableTracingPolicyRequest, DumpProcessCacheReqArgs,
+    EnableTracingPolicyRequest, EventType, Filter, GetDebugRequest, GetEventLogParamsRequest,
     GetEventsRequest, GetEventsResponse, GetHealthStatusRequest, GetInfoRequest, GetVersionRequest,
     ListDomainsRequest, ListSensorsRequest, ListTracingPoliciesRequest, Process, ProcessExec,
-    ProcessExit, ProcessInternal, SetEventLogParamsRequest, TracingPolicyMode, TracingPolicyState,
-    get_debug_response,
+    ProcessExit, ProcessInternal, RuntimeHookRequest, SetEventLogParamsRequest, TracingPolicyMode,
+    TracingPolicyState, get_debug_response, runtime_hook_request,
 };
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -26,7 +27,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use crate::config::{ExportConfig, RotationConfig};
+use crate::config::{ExportConfig, RotationConfig, Source, Value};
 use crate::envelope::Envelope;
 use crate::policies::store_tests;
 
@@ -50,35 +51,39 @@ impl Inspect for Quiet {
 }
 
 /// A server that listens in a directory of the test.
-struct Lab {
-    dir: TempDir,
-    hub: Arc<Hub>,
-    server: Server,
+pub(super) struct Lab {
+    pub(super) dir: TempDir,
+    pub(super) hub: Arc<Hub>,
+    pub(super) server: Server,
 }
 
-fn server_config(listen: &str) -> ServerConfig {
+pub(super) fn server_config(listen: &str) -> ServerConfig {
     ServerConfig { listen: Listen::parse(listen).unwrap(), ..ServerConfig::default() }
 }
 
 impl Lab {
-    async fn start(config: ServerConfig, exporter: Option<Exporter>, hub: Arc<Hub>) -> Self {
+    pub(super) async fn start(
+        config: ServerConfig,
+        exporter: Option<Exporter>,
+        hub: Arc<Hub>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let answers = Answers {
             hub: Arc::clone(&hub),
             inspect: Arc::new(Quiet),
             policies: Arc::new(store_tests::store().0),
             exporter,
-            settings: vec![
-                ("cluster-name", Value::Str("c".into())),
-                ("debug", Value::Bool(true)),
-                ("enable-ancestors", Value::Strings(vec!["base".into()])),
-            ],
+            settings: Arc::new(vec![
+                ("cluster-name", Value::Str("c".into()), Source::CommandLine),
+                ("debug", Value::Bool(true), Source::Environment("TETRAGON_DEBUG".into())),
+                ("enable-ancestors", Value::Strings(vec!["base".into()]), Source::Default),
+            ]),
         };
         let server = Server::start(&config, &dir.path().join("s"), answers).await.unwrap().unwrap();
         Self { dir, hub, server }
     }
 
-    async fn plain(listen: &str) -> Self {
+    pub(super) async fn plain(listen: &str) -> Self {
         Self::start(server_config(listen), None, Hub::new(16, Envelope::default())).await
     }
 
@@ -96,17 +101,17 @@ async fn client(address: &str) -> FineGuidanceSensorsClient<Channel> {
     FineGuidanceSensorsClient::new(channel)
 }
 
-fn exec(n: u32) -> Arc<GetEventsResponse> {
+pub(super) fn exec(n: u32) -> Arc<GetEventsResponse> {
     let process = Process { pid: Some(n), ..Process::default() };
     let exec = ProcessExec { process: Some(process), ..ProcessExec::default() };
     Arc::new(Envelope::default().wrap(Event::ProcessExec(exec)))
 }
 
-fn exit() -> Arc<GetEventsResponse> {
+pub(super) fn exit() -> Arc<GetEventsResponse> {
     Arc::new(Envelope::default().wrap(Event::ProcessExit(ProcessExit::default())))
 }
 
-async fn until(condition: impl Fn() -> bool) {
+pub(super) async fn until(condition: impl Fn() -> bool) {
     let end = Instant::now() + 10 * SECOND;
     while !condition() {
         assert!(Instant::now() < end, "waited too long");
@@ -212,7 +217,7 @@ async fn a_unix_address_opens_only_that_socket_and_none_opens_nothing() {
         inspect: Arc::new(Quiet),
         policies: Arc::new(store_tests::store().0),
         exporter: None,
-        settings: Vec::new(),
+        settings: Arc::default(),
     };
     assert!(Server::start(&server_config(""), &path, answers).await.unwrap().is_none());
 }
@@ -236,6 +241,8 @@ async fn questions_are_answered() {
         entry.value.as_ref().map(Any::to_json).unwrap().unwrap()
     };
     assert_eq!(conf("cluster-name"), "c");
+    let sources: Vec<&str> = info.conf.iter().map(|entry| entry.source.as_str()).collect();
+    assert_eq!(sources, ["command line", "environment variable TETRAGON_DEBUG", "default"]);
     assert_eq!(conf("debug"), true);
     assert_eq!(conf("enable-ancestors"), serde_json::json!(["base"]));
 
@@ -261,8 +268,12 @@ async fn what_is_not_there_is_said() {
     assert_eq!(error.code(), Code::NotFound);
     let configure = ConfigureTracingPolicyRequest { enable: Some(true), ..Default::default() };
     let error = client.configure_tracing_policy(configure).await.unwrap_err();
-    assert_eq!(error.code(), Code::Unimplemented);
-    assert!(error.message().starts_with("ConfigureTracingPolicy: "), "{error}");
+    assert_eq!(error.code(), Code::NotFound);
+    let error = client.runtime_hook(RuntimeHookRequest { event: None }).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    let container = CreateContainer { cgroups_path: "/a".into(), ..CreateContainer::default() };
+    let event = Some(runtime_hook_request::Event::CreateContainer(container));
+    client.runtime_hook(RuntimeHookRequest { event }).await.unwrap();
     let filter = Filter { binary_regex: vec!["(".into()], ..Filter::default() };
     let request = GetEventsRequest { allow_list: vec![filter], ..GetEventsRequest::default() };
     let error = client.get_events(request).await.unwrap_err();
@@ -455,6 +466,7 @@ async fn policies_are_added_listed_and_deleted() {
     let add = |domain: &str, name: &str| AddTracingPolicyRequest {
         yaml: store_tests::text(name),
         domain: domain.into(),
+        replace: false,
     };
     client.add_tracing_policy(add("", "one")).await.unwrap();
     client.add_tracing_policy(add("mine", "two")).await.unwrap();
@@ -503,4 +515,41 @@ async fn policies_are_added_listed_and_deleted() {
         names(&left.into_inner().policies),
         &expected[..1].iter().chain(&expected[2..3]).cloned().collect::<Vec<_>>()[..]
     );
+}
+
+#[allow(deprecated)] // clients still call what is
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_are_replaced_disabled_and_enabled() {
+    let config = ServerConfig { deprecated_calls: true, ..server_config("127.0.0.1:0") };
+    let lab = Lab::start(config, None, Hub::new(16, Envelope::default())).await;
+    let mut client = client(&lab.unix()).await;
+    let add = AddTracingPolicyRequest {
+        yaml: store_tests::text("one"),
+        replace: true,
+        ..AddTracingPolicyRequest::default()
+    };
+    client.add_tracing_policy(add.clone()).await.unwrap();
+    client.add_tracing_policy(add).await.unwrap();
+    let list = client.list_tracing_policies(ListTracingPoliciesRequest::default()).await;
+    let status = list.unwrap().into_inner().policies.remove(0);
+    assert_eq!((status.id, status.state()), (1, TracingPolicyState::TpStateEnabled));
+    let configure = |enable| ConfigureTracingPolicyRequest {
+        name: "one".into(),
+        enable: Some(enable),
+        ..ConfigureTracingPolicyRequest::default()
+    };
+    client.configure_tracing_policy(configure(false)).await.unwrap();
+    let name = || "one".to_owned();
+    let enable = EnableTracingPolicyRequest { name: name(), ..Default::default() };
+    let disable = DisableTracingPolicyRequest { name: name(), ..Default::default() };
+    client.enable_tracing_policy(enable.clone()).await.unwrap();
+    client.disable_tracing_policy(disable).await.unwrap();
+    let list = client.list_tracing_policies(ListTracingPoliciesRequest::default()).await;
+    let state = list.unwrap().into_inner().policies[0].state();
+    assert_eq!(state, TracingPolicyState::TpStateDisabled);
+
+    let plain = Lab::plain("127.0.0.1:0").await;
+    let mut client = self::client(&plain.unix()).await;
+    let error = client.enable_tracing_policy(enable).await.unwrap_err();
+    assert_eq!(error.message(), "EnableTracingPolicy is deprecated");
 }

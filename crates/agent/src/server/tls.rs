@@ -104,7 +104,7 @@ impl Tls {
             files => builder.with_client_cert_verifier(verifier(files, provider)?),
         };
         let mut config = builder.with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
 }

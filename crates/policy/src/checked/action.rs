@@ -107,6 +107,26 @@ pub enum Jump {
 }
 
 impl Action {
+    /// Its name in policies.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        let name = match self {
+            Self::Post(_) => Name::Post,
+            Self::NoPost => Name::NoPost,
+            Self::Sigkill => Name::Sigkill,
+            Self::Signal(_) => Name::Signal,
+            Self::Override(_) | Self::SetRegisters(_) => Name::Override,
+            Self::GetUrl(_) => Name::GetUrl,
+            Self::DnsLookup(_) => Name::DnsLookup,
+            Self::TrackSock(_) => Name::TrackSock,
+            Self::UntrackSock(_) => Name::UntrackSock,
+            Self::NotifyEnforcer { .. } => Name::NotifyEnforcer,
+            Self::CleanupEnforcerNotification => Name::CleanupEnforcerNotification,
+            Self::Set { .. } => Name::Set,
+        };
+        name.name()
+    }
+
     /// Whether the action interferes, so that its policy has a mode.
     #[must_use]
     pub fn is_enforcing(&self) -> bool {

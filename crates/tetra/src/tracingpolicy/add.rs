@@ -18,6 +18,7 @@ pub(super) async fn add(
     file: &Path,
     mode: Option<Chosen>,
     domain: &str,
+    replace: bool,
 ) -> Result<String, Error> {
     let text = read(file)?;
     let yaml = match mode {
@@ -25,19 +26,22 @@ pub(super) async fn add(
         None => text.clone(),
     };
     let added_lines = AddedLines::between(&text, &yaml);
-    let request = AddTracingPolicyRequest { yaml, domain: domain.to_owned() };
+    let request = AddTracingPolicyRequest { yaml, domain: domain.to_owned(), replace };
     let added = server.call(async |client| client.add_tracing_policy(request.clone()).await).await;
     match added {
         Ok(_) => Ok(format!("tracing policy \"{}\" added\n", file.display())),
         // It is wrong; or the kernel does not take it.
         Err(Error::Refused {
-            code: Code::InvalidArgument | Code::FailedPrecondition,
+            code: Code::InvalidArgument | Code::FailedPrecondition | Code::PermissionDenied,
             message,
             ..
         }) => Err(Error::Policy(renamed(&message, &file.display().to_string(), added_lines))),
-        Err(Error::Refused { code: Code::AlreadyExists, message, .. }) => Err(Error::Policy(
-            format!("{message}:\n`tetra tracingpolicy delete` does, or choose another --domain"),
-        )),
+        Err(Error::Refused { code: Code::AlreadyExists, message, .. }) => {
+            Err(Error::Policy(format!(
+                "{message}:\n`tetra tracingpolicy delete` does; --replace puts this one in its place \
+                 without a gap; or choose another --domain"
+            )))
+        }
         Err(error) => Err(error),
     }
 }

@@ -34,6 +34,9 @@ pub(crate) enum Policy {
         /// Domain that it shall belong to [default: grpc]
         #[arg(long, default_value = "", hide_default_value = true)]
         domain: String,
+        /// Take the place of the policy of the same name, if there is one, without a gap
+        #[arg(long)]
+        replace: bool,
     },
     /// Take a policy out of force
     #[command(visible_alias = "del")]
@@ -126,7 +129,9 @@ pub(crate) async fn run(
     command: &Policy,
 ) -> Result<String, Error> {
     match command {
-        Policy::Add { file, mode, domain } => add::add(&server()?, file, *mode, domain).await,
+        Policy::Add { file, mode, domain, replace } => {
+            add::add(&server()?, file, *mode, domain, *replace).await
+        }
         Policy::Delete(named) => named::delete(&server()?, named).await,
         Policy::List { domain, output } => {
             let request = ListTracingPoliciesRequest { domain: domain.clone() };

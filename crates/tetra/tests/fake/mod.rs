@@ -102,8 +102,11 @@ impl FineGuidanceSensors for Agent {
 
     async fn get_info(&self, _: Request<GetInfoRequest>) -> Answer<GetInfoResponse> {
         let probe = |name: &str, enabled| get_info_response::Probe { name: name.into(), enabled };
-        let setting =
-            |key: &str, value| get_info_response::ConfVal { key: key.into(), value: Some(value) };
+        let setting = |key: &str, value| get_info_response::ConfVal {
+            key: key.into(),
+            value: Some(value),
+            source: "default".into(),
+        };
         Ok(Response::new(GetInfoResponse {
             version: "v9.8.7".into(),
             name: "tetragon".into(),
