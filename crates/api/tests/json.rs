@@ -385,7 +385,11 @@ fn masks_are_one_string() {
 #[test]
 fn settings_carry_their_type() {
     let url = |name: &str| format!("type.googleapis.com/google.protobuf.{name}");
-    let setting = |key: &str, value| get_info_response::ConfVal { key: key.into(), value };
+    let setting = |key: &str, value| get_info_response::ConfVal {
+        key: key.into(),
+        value,
+        source: String::new(),
+    };
     both_ways(
         &GetInfoResponse {
             conf: vec![

@@ -90,6 +90,9 @@ mod tests {
     use crate::config::TcpAddress;
     use axum::body::Body;
 
+    /// Who asks, with which headers, and whether it is answered.
+    type Case = (Option<Peer>, &'static [(&'static str, &'static str)], bool);
+
     fn answered(peer: Option<Peer>, uri: &str, headers: &[(&str, &str)]) -> bool {
         let address = TcpAddress { host: "agent.example".into(), port: 1 };
         let hosts = Hosts::of(&Listen::Tcp(address));
@@ -108,7 +111,7 @@ mod tests {
     fn pages_and_foreign_names_are_refused() {
         let plain = || Some(Peer { name: "p".into(), plain_tcp: true });
         let safe = || Some(Peer { name: "p".into(), plain_tcp: false });
-        let table: &[(Option<Peer>, &[(&str, &str)], bool)] = &[
+        let table: &[Case] = &[
             (plain(), &[("host", "localhost:54321")], true),
             (plain(), &[("host", "127.0.0.1")], true),
             (plain(), &[("host", "[::1]:54321")], true),
