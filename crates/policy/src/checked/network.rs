@@ -50,6 +50,15 @@ impl Cidr {
     }
 }
 
+impl std::str::FromStr for Cidr {
+    type Err = String;
+
+    /// An address, or a network as CIDR; bits beyond the prefix are dropped.
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+}
+
 /// Reads a port or a range of ports, `least:most`.
 pub(crate) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let port = |text: &str| {

@@ -1,15 +1,17 @@
 //! `tetra tracingpolicy`: the agent's policies, and help with writing them.
 //!
 //! - `add`, `list`, `named`: what is asked of the agent
-//! - `check`, `compile`, `hooks`: what needs no agent, for the kernel that `kernel` says
+//! - `check`, `explain`, `new`, `compile`, `hooks`: what needs no agent, for the kernel that `kernel` says
 
 mod add;
 mod check;
 mod compile;
+mod explain;
 mod hooks;
 mod kernel;
 mod list;
 mod named;
+mod new;
 
 use std::path::{Path, PathBuf};
 
@@ -77,6 +79,10 @@ pub(crate) enum Policy {
     Disable(Named),
     /// Print all that is wrong with policies, or weaker than it looks, on this machine's kernel
     Check(check::Flags),
+    /// Print in words what a policy watches, matches and does on this machine's kernel, and what it costs
+    Explain(explain::Flags),
+    /// Print a policy, with comments, from what it is to be for
+    New(Box<new::Flags>),
     /// Print the functions, tracepoints, LSM hooks and system calls of a name, ready for a policy
     Hooks(hooks::Flags),
     /// Print what a policy becomes on this machine's kernel, without loading it
@@ -160,6 +166,8 @@ pub(crate) async fn run(
         Policy::Enable(named) => named::enable(&server()?, named, true).await,
         Policy::Disable(named) => named::enable(&server()?, named, false).await,
         Policy::Check(flags) => check::run(flags).map(|()| String::new()),
+        Policy::Explain(flags) => explain::run(flags),
+        Policy::New(flags) => new::run(flags),
         Policy::Hooks(flags) => hooks::run(flags),
         Policy::Compile(flags) => compile::run(flags),
     }
