@@ -8,6 +8,7 @@ mod agent;
 mod bench;
 mod elf;
 mod event;
+mod http;
 mod init;
 mod lab;
 mod runner;

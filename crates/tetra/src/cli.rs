@@ -7,6 +7,7 @@ use std::time::Duration;
 use api::tetragon::LogLevel;
 use clap::{ArgAction, Args, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config;
 use crate::duration;
 use crate::getevents;
 use crate::pinned;
@@ -81,6 +82,8 @@ pub(crate) enum Command {
         #[arg(value_parser = ["bash", "zsh", "fish", "powershell"])]
         shell: String,
     },
+    /// Print the agent's settings, and where each was found
+    Config(config::Flags),
     /// Look into the agent
     #[command(hide = true, subcommand)]
     Debug(Debug),

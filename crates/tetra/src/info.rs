@@ -55,7 +55,7 @@ impl From<GetInfoResponse> for Info {
 }
 
 /// A setting; this is not the JSON of protobuf, so that 64-bit numbers are numbers.
-fn setting(value: &Any) -> Value {
+pub(crate) fn setting(value: &Any) -> Value {
     match value.to_json() {
         Ok(Value::String(text)) if value.type_url.ends_with("Int64Value") => {
             text.parse::<i64>().map_or(Value::String(text), |number| json!(number))

@@ -5,6 +5,7 @@
 
 mod cli;
 mod compact;
+mod config;
 mod dump;
 mod duration;
 mod error;
@@ -62,6 +63,7 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
     let server = || Server::new(&global);
     let text = match command {
         Command::Completion { shell } => completion(&shell)?,
+        Command::Config(flags) => config::run(&server()?, &flags).await?,
         Command::Debug(Debug::Dump(table)) | Command::Dump(table) => {
             dump::run(&server()?, &table).await?
         }

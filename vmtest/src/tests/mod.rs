@@ -26,6 +26,7 @@ mod policies;
 mod programs;
 mod requests;
 mod smoke;
+mod sources;
 mod storm;
 mod tracepoints;
 
@@ -48,6 +49,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         faults::TESTS,
         loss::TESTS,
         policies::TESTS,
+        sources::TESTS,
         requests::TESTS,
         enforcement::TESTS,
         keep::TESTS,

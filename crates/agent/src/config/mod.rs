@@ -382,6 +382,7 @@ fn resolve(found: source::Found, node_name: String) -> Result<Request, ConfigErr
         }
     }
     errors.extend(combinations(&config).into_iter().map(ConfigError::Combination));
+    errors.extend(exclusions(&settings).into_iter().map(ConfigError::Combination));
     if errors.is_empty() {
         Ok(Request::Run(Box::new(Loaded { config, settings, warnings })))
     } else {
@@ -443,6 +444,23 @@ fn combinations(config: &Config) -> Vec<String> {
     );
     refuse(export.is_some_and(Path::is_dir), "--export-filename is a directory: name a file in it");
     wrong
+}
+
+/// Flags that say the same in two ways, also where they have no effect in this version.
+const EXCLUSIVE: [(&str, &str); 3] = [
+    ("execve-map-entries", "execve-map-size"),
+    ("parents-map-entries", "parents-map-size"),
+    ("force-small-progs", "force-large-progs"),
+];
+
+fn exclusions(settings: &Settings) -> Vec<String> {
+    let given = |name: &str| {
+        let flag = table::find(name).map(|flag| flag.kind.default_value());
+        settings.iter().any(|(of, value, _)| *of == name && Some(value) != flag.as_ref())
+    };
+    let both = EXCLUSIVE.iter().filter(|(one, other)| given(one) && given(other));
+    both.map(|(one, other)| format!("--{one} and --{other} exclude each other: set one of them"))
+        .collect()
 }
 
 /// The flag whose name is nearest to `name`, when it is near.

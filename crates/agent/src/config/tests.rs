@@ -205,6 +205,8 @@ fn a_flag_without_effect_warns_when_it_is_set_to_something_else() {
 fn combinations_that_make_no_sense_are_refused() {
     for (arguments, wanted) in [
         (&["--rb-size=1M", "--rb-size-total=1M"][..], "--rb-size and --rb-size-total"),
+        (&["--execve-map-entries=9", "--execve-map-size=1M"], "exclude each other"),
+        (&["--force-small-progs", "--force-large-progs"], "exclude each other"),
         (&["--enable-ancestors=base", "--disable-process-cache"], "needs the process cache"),
         (&["--server-tls-cert-file=c"], "need each other"),
         (&["--server-tls-key-file=k"], "need each other"),

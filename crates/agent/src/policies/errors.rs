@@ -4,7 +4,6 @@ use policy::{PolicyKey, Problems};
 
 use super::loader::LoadError;
 use super::records::RecordError;
-use super::store::RESERVED;
 use super::{REGO, STATIC};
 
 /// A policy cannot be added.
@@ -14,8 +13,8 @@ pub enum AddError {
     #[error("{0}")]
     Refused(Problems),
     /// The domain is not for users.
-    #[error("the domain `{RESERVED}` is the agent's own: choose another one")]
-    Domain,
+    #[error("the domain `{0}` is the agent's own: choose another one")]
+    Domain(String),
     /// There is one of the same key.
     #[error("{}; delete it first", exists(.key, .file))]
     Exists {

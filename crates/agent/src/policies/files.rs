@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use policy::{CheckedPolicy, PolicyKey};
 
 use super::outcome::told;
-use super::{AddError, DEFAULT_DIR, Origin, Outcome, STATIC, Store, Text};
+use super::{AddError, ChangeError, DEFAULT_DIR, Origin, Outcome, STATIC, Store, Text};
 use crate::config::PolicyFiles;
 
 /// Largest file that is read, in bytes; the largest policies there are have a tenth of it.
@@ -46,6 +46,8 @@ pub struct Files {
     dir: Option<PathBuf>,
     file: Option<PathBuf>,
     seen: BTreeMap<PathBuf, Seen>,
+    /// Policies of files that are gone, which somebody was just changing.
+    leaving: BTreeSet<PolicyKey>,
 }
 
 /// What became of a file.
@@ -76,7 +78,12 @@ impl Files {
     /// Those of these settings; none is read yet.
     pub fn new(files: &PolicyFiles) -> Self {
         let PolicyFiles { dir, file, .. } = files;
-        Self { dir: dir.clone(), file: file.clone(), seen: BTreeMap::new() }
+        Self {
+            dir: dir.clone(),
+            file: file.clone(),
+            seen: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+        }
     }
 
     /// What has to be watched: trees of directories, and single files.
@@ -96,7 +103,8 @@ impl Files {
         }
         let mut outcome = Outcome::default();
         let mut texts = Vec::new();
-        let mut paths = self.paths()?;
+        let named = |path: &PathBuf| self.file.as_ref() == Some(path);
+        let mut paths: Vec<_> = self.paths()?.into_iter().filter(|path| !named(path)).collect();
         // One that was named has to be there.
         paths.extend(self.file.clone());
         for path in paths {
@@ -140,8 +148,8 @@ impl Files {
         let mut look = Look::Done;
         let gone: Vec<PathBuf> =
             self.seen.keys().filter(|path| !paths.contains(*path)).cloned().collect();
-        let left = gone.into_iter().filter_map(|path| self.seen.remove(&path)?.key);
-        let mut left: BTreeSet<PolicyKey> = left.collect();
+        let mut left = std::mem::take(&mut self.leaving);
+        left.extend(gone.into_iter().filter_map(|path| self.seen.remove(&path)?.key));
         for path in &paths {
             if let Look::Again = self.follow_one(path, store, &mut left, retry) {
                 look = Look::Again;
@@ -149,11 +157,15 @@ impl Files {
         }
         let mut freed = false;
         for key in left {
-            // It may have been deleted by a client.
-            if let Err(error) = store.delete(&key) {
-                tracing::warn!(%error, "the policy of a file that is gone");
+            match store.delete(&key) {
+                Err(ChangeError::Busy(key)) => {
+                    self.leaving.insert(key);
+                    look = Look::Again;
+                }
+                // Clients may have deleted it.
+                Ok(()) | Err(ChangeError::Missing { .. }) => freed = true,
+                Err(error) => tracing::error!(%error, "the policy of a file that is gone stays"),
             }
-            freed = true;
         }
         // A name that was taken is free now, perhaps.
         if freed && !retry && self.seen.values().any(|seen| seen.failed && seen.key.is_none()) {
@@ -276,7 +288,7 @@ struct Failure {
 /// The policy that the list shows of a text that was not loaded.
 fn key_of(text: &Text, error: &AddError) -> Option<PolicyKey> {
     match error {
-        AddError::Exists { .. } | AddError::Domain => None,
+        AddError::Exists { .. } | AddError::Domain(_) => None,
         _ => CheckedPolicy::read(&text.file, &text.text).ok().map(|policy| policy.key(STATIC)),
     }
 }

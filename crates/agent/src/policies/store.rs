@@ -21,8 +21,8 @@ use super::status::{Shown, State};
 use super::text::{Origin, Text};
 use super::{REGO, STATIC, effects};
 
-/// The domain that the agent keeps to itself.
-pub(super) const RESERVED: &str = "sensors";
+/// A domain that the agent keeps to itself; clients of other agents know it.
+const RESERVED: &str = "sensors";
 
 /// All policies.
 pub struct Store {
@@ -172,8 +172,9 @@ impl Store {
 
     /// Reads a policy and gives it its place in the list.
     fn enter(&self, domain: &str, text: &Text, existing: Existing) -> Result<Entered, AddError> {
-        if domain == RESERVED {
-            return Err(AddError::Domain);
+        let made_by_rules = text.origin == Origin::Rego;
+        if domain == RESERVED || (domain == REGO && !made_by_rules) {
+            return Err(AddError::Domain(domain.to_owned()));
         }
         let read = || CheckedPolicy::read(&text.file, &text.text).map_err(LoadError::Refused);
         let policy = contained(read).map_err(AddError::from)?;

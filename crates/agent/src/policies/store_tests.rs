@@ -22,7 +22,7 @@ pub(crate) struct Seen {
     /// Adding fails while this is so.
     pub(crate) broken: bool,
     /// Adding waits for this.
-    gate: Option<mpsc::Receiver<()>>,
+    pub(crate) gate: Option<mpsc::Receiver<()>>,
     closed: bool,
 }
 
@@ -195,7 +195,10 @@ fn a_key_is_taken_until_it_is_deleted() {
     assert_eq!(error.to_string(), expected);
     store.delete(&key("grpc", "p")).unwrap();
     store.add("grpc", &from("two.yaml", &text("p"))).unwrap();
-    assert!(matches!(store.add("sensors", &from("x", &text("p"))), Err(AddError::Domain)));
+    for domain in ["sensors", "rego"] {
+        let error = store.add(domain, &from("x", &text("p"))).unwrap_err();
+        assert!(matches!(error, AddError::Domain(_)), "{error}");
+    }
 }
 
 #[test]

@@ -145,29 +145,32 @@ impl Followed {
 
     /// Has everything be as the files say now.
     fn look(&mut self) -> Look {
+        let mut look = Look::Done;
         let changed = self.rules.as_mut().is_some_and(|(rules, made)| {
             let changed = rules.follow();
             if changed {
+                tell_denied(&self.store);
+            }
+            if changed || made.is_unfinished() {
                 made.follow(rules, &self.store);
-                for (key, denied) in self.store.judge_again() {
-                    tracing::warn!(
-                        policy = key.name,
-                        domain = key.domain,
-                        "the rules do not admit this policy any more: {denied}; it stays in force \
-                         until it is replaced or deleted"
-                    );
-                }
+            }
+            if made.is_unfinished() {
+                look = Look::Again;
             }
             changed
         });
         match self.files.follow(&self.store, changed) {
-            Ok(look) => {
+            Ok(Look::Again) => {
+                self.told = None;
+                Look::Again
+            }
+            Ok(Look::Done) => {
                 self.told = None;
                 look
             }
             Err(error) => {
                 self.tell(&error);
-                Look::Done
+                look
             }
         }
     }
@@ -178,6 +181,18 @@ impl Followed {
             tracing::error!("{error}; policies stay as they are");
             self.told = Some(error);
         }
+    }
+}
+
+/// Logs which policies in force new rules would not admit.
+fn tell_denied(store: &Store) {
+    for (key, denied) in store.judge_again() {
+        tracing::warn!(
+            policy = key.name,
+            domain = key.domain,
+            "the rules do not admit this policy any more: {denied}; it stays in force until it is \
+             replaced or deleted"
+        );
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn named<'a>(asked: &'a str, default: &'a str) -> &'a str {
 pub(super) fn of_add(error: &AddError) -> Status {
     let text = error.to_string();
     match error {
-        AddError::Refused(_) | AddError::Domain => Status::invalid_argument(text),
+        AddError::Refused(_) | AddError::Domain(_) => Status::invalid_argument(text),
         AddError::Exists { .. } => Status::already_exists(text),
         AddError::Busy(_) => Status::aborted(text),
         AddError::Load(error) => of_load(error),

@@ -158,6 +158,29 @@ fn what_a_client_did_to_a_files_policy_stays_done_until_the_file_changes() {
     assert_eq!(states(&lab.store), [("a".to_owned(), State::TpStateDisabled)]);
 }
 
+#[test]
+fn what_is_just_being_changed_is_waited_for() {
+    let mut lab = Lab::new();
+    lab.write("a.yaml", &text("a"));
+    lab.files.load(&lab.store).unwrap();
+    let (open, gate) = std::sync::mpsc::channel();
+    lab.seen.lock().unwrap().gate = Some(gate);
+    let store = Arc::clone(&lab.store);
+    let changing = std::thread::spawn(move || {
+        let text = Text::new(Origin::Grpc, "policy", changed("a"));
+        store.put(STATIC, &text).map(drop)
+    });
+    while lab.seen.lock().unwrap().gate.is_some() {
+        std::thread::yield_now();
+    }
+    fs::remove_file(lab.path("a.yaml")).unwrap();
+    assert_eq!(lab.files.follow(&lab.store, false).unwrap(), Look::Again);
+    open.send(()).unwrap();
+    changing.join().unwrap().unwrap();
+    lab.follow();
+    assert!(lab.loaded().is_empty() && states(&lab.store).is_empty());
+}
+
 /// Waits for what the watcher does, and says how long it took.
 fn within_a_second(what: &str, so: impl Fn() -> bool) {
     let start = Instant::now();
@@ -217,7 +240,8 @@ fn a_directory_that_is_not_there_yet_is_waited_for() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("tetragon/policies");
     let (store, seen) = store();
-    let files = Files { dir: Some(dir.clone()), file: None, seen: BTreeMap::new() };
+    let files = PolicyFiles { dir: Some(dir.clone()), ..PolicyFiles::default() };
+    let files = Files::new(&files);
     let _watcher = Watcher::start(Arc::new(store), files, None).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     fs::create_dir_all(&dir).unwrap();

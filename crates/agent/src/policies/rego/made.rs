@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use policy::{CheckedPolicy, PolicyKey};
 
+use super::super::errors::{AddError, ChangeError};
 use super::super::outcome::Outcome;
 use super::super::text::{Origin, Text};
 use super::super::{REGO, Store};
@@ -13,6 +14,8 @@ use super::Rules;
 #[derive(Default)]
 pub struct Made {
     texts: BTreeMap<PolicyKey, Option<String>>,
+    /// Somebody was just changing one of them.
+    again: bool,
 }
 
 impl Made {
@@ -21,11 +24,17 @@ impl Made {
         Self::default()
     }
 
+    /// Whether something is left to be done that could not be.
+    pub(in crate::policies) fn is_unfinished(&self) -> bool {
+        self.again
+    }
+
     /// Has those policies in force that the rules make now: new ones come, changed ones take the place of
     /// what they were without a gap, others go. What cannot be is logged; what it was stays. If the rules
     /// cannot be evaluated all stay.
     pub fn follow(&mut self, rules: &Rules, store: &Store) -> Outcome {
         let mut outcome = Outcome::default();
+        self.again = false;
         let made = match rules.bundle().policies() {
             Ok(made) => made,
             Err(error) => {
@@ -60,6 +69,10 @@ impl Made {
                     outcome.loaded += 1;
                     Some(text)
                 }
+                Err(AddError::Busy(_)) => {
+                    self.again = true;
+                    before
+                }
                 Err(error) => {
                     outcome.fail(&format!("rego:{}", key.name), &error.to_string());
                     before
@@ -73,8 +86,17 @@ impl Made {
             if unread {
                 // It may be the one that cannot be read.
                 texts.insert(key, text);
-            } else if let Err(error) = store.delete(&key) {
-                tracing::warn!(%error, "a policy that rules do not make any more");
+                continue;
+            }
+            match store.delete(&key) {
+                Ok(()) | Err(ChangeError::Missing { .. }) => {}
+                Err(ChangeError::Busy(_)) => {
+                    self.again = true;
+                    texts.insert(key, None);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a policy that rules do not make any more stays");
+                }
             }
         }
         self.texts = texts;

@@ -1,5 +1,5 @@
 use super::super::store_tests::{self, from, key, states};
-use super::super::{AddError, Files, LoadError, REGO, STATIC, Store, Text, Watcher};
+use super::super::{AddError, Files, LoadError, Outcome, REGO, STATIC, Store, Text, Watcher};
 use super::*;
 use crate::config::PolicyFiles;
 use api::tetragon::TracingPolicyState as State;
@@ -259,4 +259,39 @@ fn rules_are_followed_as_they_change() {
     assert_eq!(state(), Some(State::TpStateEnabled));
     assert_eq!(lab.store.judge_again().len(), 1);
     assert_eq!(lab.store.judge_again()[0].0, key(STATIC, "p"));
+}
+
+/// The blocks of the documentation that begin with a package.
+fn documented() -> Vec<String> {
+    let text = include_str!("../../../../../docs/sources.md");
+    let mut blocks = vec![String::new()];
+    for line in text.lines() {
+        let code = line.strip_prefix("    ").or(line.is_empty().then_some(""));
+        match (code, blocks.last_mut()) {
+            (Some(code), Some(block)) => block.push_str(&format!("{code}\n")),
+            _ => blocks.push(String::new()),
+        }
+    }
+    blocks.retain(|block| block.trim_start().starts_with("package "));
+    blocks
+}
+
+#[test]
+fn the_modules_of_the_documentation_do_what_it_says() {
+    let blocks = documented();
+    let [admission, made] = &blocks[..] else { panic!("{blocks:?}") };
+    let end = admission.find("$ tetra").unwrap_or(admission.len());
+    let lab = Lab::new(&[
+        ("admission.rego", &admission[..end]),
+        ("made.rego", made),
+        ("watched.yaml", "a: [/etc/nginx/, /var/www/]\n"),
+    ]);
+    let error = lab.store.add("grpc", &from("p", &overriding("deny"))).unwrap_err().to_string();
+    assert!(error.ends_with("deny: no Override outside namespace trusted"), "{error}");
+    let made = made.replace("labels.role", "labels.zone");
+    lab.write("made.rego", &made);
+    assert!(lab.rules.follow());
+    assert_eq!(Made::new().follow(&lab.rules, &lab.store), Outcome { loaded: 2, failed: 0 });
+    let names: Vec<_> = lab.store.list(Some(REGO)).into_iter().map(|status| status.name).collect();
+    assert_eq!(names, ["watch-etc-nginx", "watch-var-www"]);
 }
