@@ -98,6 +98,10 @@ mod tests {
             Ok(Vec::new())
         }
 
+        fn stats(&self) -> Result<crate::pipeline::Stats, String> {
+            Ok(Default::default())
+        }
+
         fn probes(&self) -> Vec<(String, bool)> {
             Vec::new()
         }

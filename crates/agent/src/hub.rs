@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 
 use crate::envelope::Envelope;
+use crate::metrics::EventCounters;
 
 /// Time between two log lines about one listener that loses events.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -41,6 +42,7 @@ pub struct Hub {
     outlets: RwLock<Outlets>,
     published: AtomicU64,
     lost: AtomicU64,
+    counters: Option<Arc<EventCounters>>,
 }
 
 #[derive(Default)]
@@ -85,12 +87,22 @@ struct LossLog {
 impl Hub {
     /// A hub whose listeners have queues of `capacity` events (at least 1).
     pub fn new(capacity: usize, envelope: Envelope) -> Arc<Self> {
+        Self::counting(capacity, envelope, None)
+    }
+
+    /// The same; what is published is counted by kind.
+    pub fn counting(
+        capacity: usize,
+        envelope: Envelope,
+        counters: Option<Arc<EventCounters>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             capacity: capacity.max(1),
             envelope,
             outlets: RwLock::default(),
             published: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            counters,
         })
     }
 
@@ -98,6 +110,9 @@ impl Hub {
     /// does nothing.
     pub fn publish(&self, event: Arc<GetEventsResponse>) {
         self.published.fetch_add(1, Ordering::Relaxed);
+        if let Some(counters) = &self.counters {
+            counters.count(&event);
+        }
         let outlets = self.outlets.read().unwrap_or_else(PoisonError::into_inner);
         if outlets.list.is_empty() {
             return;
@@ -143,6 +158,11 @@ impl Hub {
     /// Events that listeners lost so far (`tetragon_notify_overflowed_events_total`).
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Where published events are counted by kind, if they are.
+    pub fn counters(&self) -> Option<&Arc<EventCounters>> {
+        self.counters.as_ref()
     }
 
     /// Listeners there are.

@@ -11,6 +11,7 @@ pub mod hub;
 pub mod lifecycle;
 pub mod logging;
 pub mod loss;
+pub mod metrics;
 pub mod observation;
 pub mod pipeline;
 pub mod policies;

@@ -15,6 +15,7 @@ use crate::lifecycle::run_dir::{Info, PATH, RunDir};
 use crate::lifecycle::signals::Signals;
 use crate::lifecycle::{limits, privileges};
 use crate::logging;
+use crate::metrics::{EventCounters, MetricsServer, Sources};
 use crate::policies::{Files, Made, Outcome, Records, Rules, Store, Watcher, restore};
 use crate::server::{Answers, Server};
 use crate::source::Source;
@@ -112,6 +113,7 @@ pub struct Agent {
     server: Option<Server>,
     exporter: Option<Exporter>,
     health: Option<HealthServer>,
+    metrics: Option<MetricsServer>,
 }
 
 impl Agent {
@@ -127,7 +129,10 @@ impl Agent {
             node_name: config.node_name.clone(),
             cluster_name: config.cluster_name.clone(),
         };
-        let hub = Hub::new(config.event_queue_size, envelope);
+        // Counting costs time for each event, so only where somebody can ask.
+        let counted = config.metrics.events && config.metrics.address.is_some();
+        let counters = counted.then(|| Arc::new(EventCounters::new(config.metrics.labels)));
+        let hub = Hub::counting(config.event_queue_size, envelope, counters);
         let mut store = Store::new(source.loader());
         let records = config.policies.persist.then_some(&config.policies.persist_dir);
         let records = records.map(|dir| Records::open(dir)).transpose()?;
@@ -150,6 +155,7 @@ impl Agent {
             server: None,
             exporter: None,
             health: None,
+            metrics: None,
         };
         match agent.start_parts(loaded, run_dir, records.as_ref(), rules).await {
             Ok(()) => Ok(agent),
@@ -178,6 +184,20 @@ impl Agent {
             settings: Arc::new(loaded.settings.clone()),
         };
         self.server = Server::start(&config.server, &run_dir.socket(), answers).await?;
+        if let Some(address) = &config.metrics.address {
+            let sources = Sources {
+                events: self.hub.counters().cloned(),
+                hub: Arc::clone(&self.hub),
+                exporter: self.exporter.clone(),
+                inspect: Arc::clone(&inspect),
+                policies: Arc::clone(&self.policies),
+            };
+            match MetricsServer::start(address, sources).await {
+                Ok(server) => self.metrics = Some(server),
+                // Nothing else depends on it.
+                Err(error) => tracing::error!(%error, "There are no metrics"),
+            }
+        }
         self.health = HealthServer::start(&config.health, inspect).await?;
         let path = |path: &Option<std::path::PathBuf>| {
             path.as_deref().map(|path| path.display().to_string()).unwrap_or_default()
@@ -225,6 +245,7 @@ impl Agent {
         });
         self.hub.close();
         drop(self.health.take());
+        drop(self.metrics.take());
         if let Some(server) = self.server.take() {
             server.stop(CLIENT_TIME).await;
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use api::tetragon::{DumpProcessCacheReqArgs, ProcessInternal};
 
 use crate::hub::Hub;
+use crate::pipeline::Stats;
 use crate::policies::Loader;
 
 /// Makes events. Its programs are loaded already when the service gets it.
@@ -35,6 +36,9 @@ pub trait Inspect: Send + Sync {
 
     /// The processes that it keeps. The error says why there are none to show.
     fn processes(&self, request: &DumpProcessCacheReqArgs) -> Result<Vec<ProcessInternal>, String>;
+
+    /// What it counted. The error says why there is nothing to show.
+    fn stats(&self) -> Result<Stats, String>;
 
     /// What this kernel has, by the names that `tetra probe` prints.
     fn probes(&self) -> Vec<(String, bool)>;

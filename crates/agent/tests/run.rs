@@ -88,6 +88,10 @@ impl Inspect for Nothing {
         Err("there are none".to_owned())
     }
 
+    fn stats(&self) -> Result<agent::pipeline::Stats, String> {
+        Ok(Default::default())
+    }
+
     fn probes(&self) -> Vec<(String, bool)> {
         Vec::new()
     }

@@ -22,6 +22,7 @@ pub use listen::{Listen, TcpAddress};
 pub use source::{Place, Source, variable};
 
 use crate::logging::LogConfig;
+use crate::metrics::LabelFilter;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -54,6 +55,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The gRPC health server.
     pub health: HealthConfig,
+    /// The metrics server.
+    pub metrics: MetricsConfig,
     /// JSON export.
     pub export: ExportConfig,
     /// Policies to load at start.
@@ -200,6 +203,17 @@ pub struct HealthConfig {
     pub address: Option<TcpAddress>,
     /// Time between two checks.
     pub interval: Duration,
+}
+
+/// The metrics server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// Where it listens; `None` for nowhere.
+    pub address: Option<TcpAddress>,
+    /// Whether events are counted by process and policy.
+    pub events: bool,
+    /// By which labels of processes.
+    pub labels: LabelFilter,
 }
 
 /// JSON export.

@@ -5,8 +5,11 @@ use super::Complaint::{Replaced, Wrong};
 use super::Effect::{NotYet, Reads, Sets};
 use super::Kind::{self, Bool, Duration, Int, Str, Strings, Uint};
 use super::duration::SECOND;
-use super::{AncestorsOfHits, Checked, Complaint, Config, Flag, Listen, UsernameMetadata, size};
+use super::{
+    AncestorsOfHits, Checked, Complaint, Config, Flag, Listen, TcpAddress, UsernameMetadata, size,
+};
 use crate::logging::{Format, Level};
+use crate::metrics::LabelFilter;
 use crate::redaction::Redaction;
 use filters::{FieldFilters, Selection};
 use std::path::PathBuf;
@@ -39,6 +42,14 @@ fn path(text: String) -> Option<PathBuf> {
 fn bytes(text: &str) -> Result<u64, Complaint> {
     let wanted = "a number with an optional suffix k, M or G is wanted";
     size::parse(text).ok_or_else(|| Wrong(format!("has {text:?}; {wanted}")))
+}
+
+fn tcp_only(text: &str) -> Result<Option<TcpAddress>, Complaint> {
+    match Listen::parse(text).map_err(Wrong)? {
+        Listen::None => Ok(None),
+        Listen::Tcp(address) => Ok(Some(address)),
+        Listen::Unix(_) => Err(Wrong(format!("has {text:?}; host:port is wanted"))),
+    }
 }
 
 fn filters_are_good(text: &str) -> Checked {
@@ -140,7 +151,11 @@ pub static FLAGS: &[Flag] = &[
         "Allow the deprecated calls EnableTracingPolicy and DisableTracingPolicy",
         Bool(false, sets!(server.deprecated_calls)),
     ),
-    flag("enable-event-metrics", "Count events by process and pod", Bool(true, NotYet)),
+    flag(
+        "enable-event-metrics",
+        "Count events by process and pod",
+        Bool(true, sets!(metrics.events)),
+    ),
     flag("enable-export-aggregation", "Aggregate exported events", Bool(false, NotYet)),
     flag("enable-k8s-api", "Use the Kubernetes API", Bool(false, NotYet)),
     flag(
@@ -315,19 +330,7 @@ pub static FLAGS: &[Flag] = &[
     flag(
         "health-server-address",
         "Address of the gRPC health server; empty for none",
-        Str(
-            ":6789",
-            Sets(|c, v| {
-                c.health.address = match Listen::parse(&v).map_err(Wrong)? {
-                    Listen::None => None,
-                    Listen::Tcp(address) => Some(address),
-                    Listen::Unix(_) => {
-                        return Err(Wrong(format!("has {v:?}; host:port is wanted")));
-                    }
-                };
-                OK
-            }),
-        ),
+        Str(":6789", Sets(|c, v| tcp_only(&v).map(|address| c.health.address = address))),
     ),
     flag(
         "health-server-interval",
@@ -389,9 +392,19 @@ pub static FLAGS: &[Flag] = &[
     flag(
         "metrics-label-filter",
         "Labels that event metrics have: namespace, workload, pod, binary, node_name",
-        Str("namespace,workload,pod,binary", NotYet),
+        Str(
+            "namespace,workload,pod,binary",
+            Sets(|c, v| {
+                c.metrics.labels = LabelFilter::parse(&v).map_err(Wrong)?;
+                OK
+            }),
+        ),
     ),
-    flag("metrics-server", "Address of the metrics server; empty for none", Str("", NotYet)),
+    flag(
+        "metrics-server",
+        "Address of the metrics server; empty for none",
+        Str("", Sets(|c, v| tcp_only(&v).map(|address| c.metrics.address = address))),
+    ),
     flag("netns-dir", "Directory of network namespaces", Str("/var/run/docker/netns/", NotYet)),
     flag(
         "node-labels",

@@ -31,7 +31,7 @@ use kernel::ringbuf::{RingBuffer, RingSet};
 use crate::cgroups::Hierarchy;
 use crate::config::Config;
 use crate::hub::Hub;
-use crate::pipeline::{Pipeline, PipelineConfig};
+use crate::pipeline::{Pipeline, PipelineConfig, Stats};
 use crate::policies::Loader;
 use crate::procfs::Procfs;
 use crate::requests::Requests;
@@ -232,6 +232,20 @@ impl Source for Sensor {
     }
 }
 
+impl Shared {
+    /// Asks the thread of the pipeline.
+    fn ask<T>(&self, request: impl FnOnce(mpsc::Sender<T>) -> Request) -> Result<T, String> {
+        let (reply, answer) = mpsc::channel();
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let requests = requests.ok_or("the process table is not there yet")?;
+        let sent = requests.send(request(reply));
+        sent.map_err(|_| "the pipeline has ended".to_owned())?;
+        answer
+            .recv_timeout(ANSWER_TIMEOUT)
+            .map_err(|error| format!("the pipeline did not answer: {error}"))
+    }
+}
+
 impl Inspect for Shared {
     fn check(&self) -> Result<(), String> {
         match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -241,14 +255,11 @@ impl Inspect for Shared {
     }
 
     fn processes(&self, request: &DumpProcessCacheReqArgs) -> Result<Vec<ProcessInternal>, String> {
-        let (reply, answer) = mpsc::channel();
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let requests = requests.ok_or("the process table is not there yet")?;
-        let sent = requests.send(Request::Dump(*request, reply));
-        sent.map_err(|_| "the pipeline has ended".to_owned())?;
-        answer
-            .recv_timeout(ANSWER_TIMEOUT)
-            .map_err(|error| format!("the pipeline did not answer: {error}"))
+        self.ask(|reply| Request::Dump(*request, reply))
+    }
+
+    fn stats(&self) -> Result<Stats, String> {
+        self.ask(Request::Stats)
     }
 
     fn probes(&self) -> Vec<(String, bool)> {

@@ -12,7 +12,7 @@ use super::Shared;
 use super::mappings::Told;
 use super::queue::{Batch, Origin, Popped};
 use crate::loss::{CpuLosses, KernelLosses};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Stats};
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(100);
@@ -26,6 +26,7 @@ const RELEASE: Duration = Duration::from_secs(10);
 /// A question to the thread.
 pub(super) enum Request {
     Dump(DumpProcessCacheReqArgs, mpsc::Sender<Vec<ProcessInternal>>),
+    Stats(mpsc::Sender<Stats>),
 }
 
 /// What comes otherwise than through the queue.
@@ -168,6 +169,9 @@ impl Worker {
                 Request::Dump(arguments, reply) => {
                     // Whoever asked may have given up.
                     let _ = reply.send(self.pipeline.dump(&arguments));
+                }
+                Request::Stats(reply) => {
+                    let _ = reply.send(self.pipeline.stats());
                 }
             }
         }

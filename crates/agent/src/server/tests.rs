@@ -45,6 +45,10 @@ impl Inspect for Quiet {
         if request.skip_zero_refcnt { Ok(Vec::new()) } else { Ok(vec![process]) }
     }
 
+    fn stats(&self) -> Result<crate::pipeline::Stats, String> {
+        Ok(Default::default())
+    }
+
     fn probes(&self) -> Vec<(String, bool)> {
         vec![("kprobe_multi".to_owned(), true)]
     }
