@@ -7,12 +7,10 @@ use std::time::Duration;
 use api::tetragon::LogLevel;
 use clap::{ArgAction, Args, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config;
-use crate::duration;
-use crate::getevents;
-use crate::pinned;
-use crate::stacktrace_tree;
-use crate::tracingpolicy;
+use crate::{
+    config, debug, dump, duration, eventlog, getevents, pinned, rthooks, schema, sensors,
+    stacktrace_tree, tracingpolicy,
+};
 
 /// Talk to the agent: watch events, ask for its state, see what the kernel can do.
 #[derive(Debug, Parser)]
@@ -86,10 +84,15 @@ pub(crate) enum Command {
     Config(config::Flags),
     /// Look into the agent
     #[command(hide = true, subcommand)]
-    Debug(Debug),
+    Debug(debug::Debug),
     /// Same as `debug dump`
     #[command(hide = true, subcommand)]
-    Dump(Dump),
+    Dump(dump::Dump),
+    /// See or change how the file of exported events is rotated
+    #[command(subcommand)]
+    Eventlog(eventlog::Eventlog),
+    /// Print what fields of policies mean
+    Explain(schema::Flags),
     /// Print events as they happen, or those that come in JSON on standard input
     Getevents(Box<getevents::Flags>),
     /// Print what the agent is, what its kernel can do, and how it is set up
@@ -109,6 +112,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Option<Probe>,
     },
+    /// Tell the agent what container runtimes tell it
+    #[command(hide = true, subcommand)]
+    Rthooks(rthooks::Rthooks),
+    /// Manage sensors, which are deprecated
+    #[command(hide = true, subcommand)]
+    Sensors(sensors::Sensors),
     /// Collect the stacks of events, and print them as a tree
     StacktraceTree(Box<stacktrace_tree::Flags>),
     /// Print whether the agent is healthy
@@ -124,26 +133,6 @@ pub(crate) enum Command {
         /// Also how tetra was built
         #[arg(short, long)]
         build: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Debug {
-    /// Print tables of the agent
-    #[command(subcommand)]
-    Dump(Dump),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Dump {
-    /// Print the agent's process table, a JSON object per line
-    Processcache {
-        /// Leave out processes that nothing refers to any more
-        #[arg(long)]
-        skip_zero_refcnt: bool,
-        /// Leave out processes that still run
-        #[arg(long)]
-        exclude_execve_map_processes: bool,
     },
 }
 

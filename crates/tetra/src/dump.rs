@@ -4,9 +4,24 @@ use api::tetragon::{
     ConfigFlag, DumpProcessCacheReqArgs, GetDebugRequest, get_debug_request, get_debug_response,
 };
 
-use crate::cli::Dump;
+use clap::Subcommand;
+
 use crate::error::Error;
 use crate::server::Server;
+
+/// Which table.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dump {
+    /// Print the agent's process table, a JSON object per line
+    Processcache {
+        /// Leave out processes that nothing refers to any more
+        #[arg(long)]
+        skip_zero_refcnt: bool,
+        /// Leave out processes that still run
+        #[arg(long)]
+        exclude_execve_map_processes: bool,
+    },
+}
 
 /// The table, a JSON object per line.
 pub(crate) async fn run(server: &Server, table: &Dump) -> Result<String, Error> {

@@ -6,15 +6,20 @@
 mod cli;
 mod compact;
 mod config;
+mod debug;
 mod dump;
 mod duration;
 mod error;
+mod eventlog;
 mod getevents;
 mod info;
 mod loglevel;
 mod output;
 mod pinned;
 mod probe;
+mod rthooks;
+mod schema;
+mod sensors;
 mod server;
 mod stacktrace_tree;
 mod status;
@@ -24,7 +29,7 @@ mod version;
 
 use std::process::ExitCode;
 
-use cli::{Command, Debug, Global, Loglevel, Parsed, Probe};
+use cli::{Command, Global, Loglevel, Parsed, Probe};
 use error::Error;
 use server::Server;
 
@@ -64,9 +69,10 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
     let text = match command {
         Command::Completion { shell } => completion(&shell)?,
         Command::Config(flags) => config::run(&server()?, &flags).await?,
-        Command::Debug(Debug::Dump(table)) | Command::Dump(table) => {
-            dump::run(&server()?, &table).await?
-        }
+        Command::Debug(command) => debug::run(server, command).await?,
+        Command::Dump(table) => dump::run(&server()?, &table).await?,
+        Command::Eventlog(command) => eventlog::run(&server()?, command).await?,
+        Command::Explain(flags) => schema::run(&flags)?,
         Command::Getevents(flags) => return getevents::run(&global, *flags).await,
         Command::Info => info::run(&server()?).await?,
         Command::Loglevel(Loglevel::Get) => loglevel::get(&server()?).await?,
@@ -75,6 +81,8 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
         Command::Probe { what: Some(Probe::Config), .. } => probe::config()?,
         Command::Probe { what: Some(Probe::Record), .. } => probe::record()?,
         Command::Probe { what: None, why } => probe::features(why)?,
+        Command::Rthooks(command) => rthooks::run(&server()?, command).await?,
+        Command::Sensors(command) => sensors::run(&server()?, command).await?,
         Command::StacktraceTree(flags) => return stacktrace_tree::run(&global, *flags).await,
         Command::Status => status::run(&server()?).await?,
         Command::Tracingpolicy(command) => tracingpolicy::run(server, &command).await?,

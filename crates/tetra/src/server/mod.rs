@@ -68,7 +68,17 @@ impl Server {
         &self,
         call: impl AsyncFn(&mut Client) -> Result<Response<T>, Status>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.timeout, self.attempts(call)).await {
+        let client = |channel| Client::new(channel).max_decoding_message_size(self.max_event);
+        self.call_with(client, call).await
+    }
+
+    /// The same for another of the agent's services, whose client `make` makes.
+    pub(crate) async fn call_with<C, T>(
+        &self,
+        make: impl Fn(Channel) -> C,
+        call: impl AsyncFn(&mut C) -> Result<Response<T>, Status>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(self.timeout, self.attempts(make, call)).await {
             Ok(result) => result,
             Err(_) => {
                 Err(Error::Timeout { address: self.address.to_string(), after: self.timeout })
@@ -76,14 +86,15 @@ impl Server {
         }
     }
 
-    async fn attempts<T>(
+    async fn attempts<C, T>(
         &self,
-        call: impl AsyncFn(&mut Client) -> Result<Response<T>, Status>,
+        make: impl Fn(Channel) -> C,
+        call: impl AsyncFn(&mut C) -> Result<Response<T>, Status>,
     ) -> Result<T, Error> {
         let mut wait = Duration::from_secs(1);
         let mut left = self.retries;
         loop {
-            let failure = match self.attempt(&call).await {
+            let failure = match self.attempt(&make, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -99,14 +110,15 @@ impl Server {
         }
     }
 
-    async fn attempt<T>(
+    async fn attempt<C, T>(
         &self,
-        call: &impl AsyncFn(&mut Client) -> Result<Response<T>, Status>,
+        make: &impl Fn(Channel) -> C,
+        call: &impl AsyncFn(&mut C) -> Result<Response<T>, Status>,
     ) -> Result<T, Failure> {
         self.note(&format!("connecting to {}", self.address));
         let channel =
             connect::connect(&self.address, self.tls.as_ref()).await.map_err(Failure::Connect)?;
-        let mut client = Client::new(channel).max_decoding_message_size(self.max_event);
+        let mut client = make(channel);
         call(&mut client).await.map(Response::into_inner).map_err(Failure::Call)
     }
 

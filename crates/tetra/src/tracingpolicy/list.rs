@@ -106,12 +106,13 @@ fn hook_row(hook: &HookStatus) -> Vec<String> {
     ]
 }
 
-fn lower(name: &str, prefix: &str) -> String {
+/// The name of a state without what all states begin with, in lower case.
+pub(super) fn lower(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }
 
 /// `2.40 MB`; `999 B`.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} B");
     }

@@ -1,17 +1,19 @@
 //! `tetra tracingpolicy`: the agent's policies, and help with writing them.
 //!
-//! - `add`, `list`, `named`: what is asked of the agent
-//! - `check`, `explain`, `new`, `compile`, `hooks`: what needs no agent, for the kernel that `kernel` says
+//! - `add`, `list`, `show`, `named`: what is asked of the agent
+//! - `check`, `explain`, `new`, `compile`, `hooks`, `generate`: what needs no agent, for the kernel that `kernel` says
 
 mod add;
 mod check;
 mod compile;
 mod explain;
+mod generate;
 mod hooks;
 mod kernel;
 mod list;
 mod named;
 mod new;
+mod show;
 
 use std::path::{Path, PathBuf};
 
@@ -77,6 +79,14 @@ pub(crate) enum Policy {
     Enable(Named),
     /// Take a policy out of force, without forgetting it
     Disable(Named),
+    /// Print all that the agent says of a policy
+    Show {
+        #[command(flatten)]
+        policy: Named,
+        /// Form of the output
+        #[arg(short, long, value_enum, default_value_t = Form::Text)]
+        output: Form,
+    },
     /// Print all that is wrong with policies, or weaker than it looks, on this machine's kernel
     Check(check::Flags),
     /// Print in words what a policy watches, matches and does on this machine's kernel, and what it costs
@@ -85,6 +95,8 @@ pub(crate) enum Policy {
     New(Box<new::Flags>),
     /// Print the functions, tracepoints, LSM hooks and system calls of a name, ready for a policy
     Hooks(hooks::Flags),
+    /// Print a policy with many hooks, from what the kernel or a program has
+    Generate(generate::Flags),
     /// Print what a policy becomes on this machine's kernel, without loading it
     Compile(compile::Flags),
 }
@@ -168,6 +180,8 @@ pub(crate) async fn run(
         Policy::Check(flags) => check::run(flags).map(|()| String::new()),
         Policy::Explain(flags) => explain::run(flags),
         Policy::New(flags) => new::run(flags),
+        Policy::Show { policy, output } => show::run(&server()?, policy, *output).await,
+        Policy::Generate(flags) => generate::run(flags),
         Policy::Hooks(flags) => hooks::run(flags),
         Policy::Compile(flags) => compile::run(flags),
     }

@@ -28,7 +28,7 @@ use ways::Ways;
 
 /// What the policy is for.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("intent").required(true).multiple(true))]
+#[command(group = ArgGroup::new("intent").multiple(true))]
 pub(crate) struct Flags {
     /// Report files below a directory that are opened, made, renamed, removed or changed
     #[arg(long, value_name = "DIR", group = "intent", help_heading = "What it is for")]
@@ -134,6 +134,13 @@ fn write(flags: &Flags, ways: &Ways<'_>, doubts: &mut Vec<String>) -> Result<Str
     }
     if flags.watch_mounts {
         add("watch-mounts", Ok(kernel_objects::mounts()))?;
+    }
+    if names.is_empty() {
+        return Err(Error::Usage(
+            "say what the policy is for, such as --watch-dir DIR or --deny-write PATH: \
+             `tetra tracingpolicy new --help` lists all"
+                .to_owned(),
+        ));
     }
     names.dedup();
     let name = flags.name.clone().unwrap_or_else(|| names.join("-and-"));

@@ -118,7 +118,9 @@ fn comments_say_what_it_is_for() {
 
 #[test]
 fn something_has_to_be_asked_for() {
-    assert!(Line::try_parse_from(["new"]).is_err());
+    let line = Line::try_parse_from(["new"]).unwrap();
+    let machine = machine(&[]);
+    assert!(write(&line.flags, &Ways::of(&machine), &mut Vec::new()).is_err());
     assert!(Line::try_parse_from(["new", "--deny-connections"]).is_err());
     assert!(Line::try_parse_from(["new", "--watch-connections", "--to", "10.0.0.0/33"]).is_err());
 }

@@ -1,0 +1,165 @@
+//! `tetra tracingpolicy show`: all that the agent says of one policy.
+
+use api::tetragon::{ListTracingPoliciesRequest, TracingPolicyActionCounters, TracingPolicyStatus};
+
+use super::list::{lower, size};
+use super::{Form, Named};
+use crate::error::Error;
+use crate::server::Server;
+use crate::table;
+
+/// The policy: its state, why it is not in force, its hooks, and what its selectors counted.
+///
+/// # Errors
+/// There is none of that name.
+pub(super) async fn run(server: &Server, named: &Named, form: Form) -> Result<String, Error> {
+    let request = ListTracingPoliciesRequest { domain: named.domain.clone() };
+    let call = async |client: &mut crate::server::Client| {
+        client.list_tracing_policies(request.clone()).await
+    };
+    let answer = server.call(call).await?;
+    let is_meant = |policy: &&TracingPolicyStatus| {
+        policy.name == named.name && policy.namespace == named.namespace
+    };
+    let found: Vec<&TracingPolicyStatus> = answer.policies.iter().filter(is_meant).collect();
+    if found.is_empty() {
+        let known = answer.policies.iter().map(|policy| policy.name.as_str());
+        let near = policy::did_you_mean(&named.name, known);
+        let hint = near.map(|near| format!(": did you mean \"{near}\"?")).unwrap_or_default();
+        return Err(Error::Policy(format!(
+            "there is no tracing policy \"{}\"{hint}\n`tetra tracingpolicy list` prints all; --domain and \
+             --namespace choose",
+            named.name
+        )));
+    }
+    if form == Form::Json {
+        return Ok(found
+            .iter()
+            .map(serde_json::to_string)
+            .collect::<Result<Vec<_>, _>>()?
+            .join("\n")
+            + "\n");
+    }
+    Ok(found.into_iter().map(text).collect::<Vec<_>>().join("\n"))
+}
+
+fn text(policy: &TracingPolicyStatus) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, value: String| {
+        if !value.is_empty() {
+            rows.push(vec![format!("{name}:"), value]);
+        }
+    };
+    row("Name", policy.name.clone());
+    row("Namespace", policy.namespace.clone());
+    row("Domain", policy.domain.clone());
+    row("State", lower(policy.state().as_str_name(), "TP_STATE_"));
+    row("Mode", lower(policy.mode().as_str_name(), "TP_MODE_"));
+    row("Info", policy.info.clone());
+    row("Sensors", policy.sensors.join(", "));
+    row("Kernel memory", size(policy.kernel_memory_bytes));
+    row("Error", policy.error.clone());
+    let mut text = lines(&rows, "");
+    if !policy.hook_statuses.is_empty() {
+        let head = ["SECTION", "CFGIDX", "DESCRIPTION", "STATUS"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(policy.hook_statuses.iter().map(|hook| {
+            vec![
+                hook.section.clone(),
+                hook.hook_idx.to_string(),
+                hook.hook_description.clone(),
+                lower(hook.state().as_str_name(), "STATUS_"),
+            ]
+        }));
+        text.push_str(&format!("Hooks:\n{}", lines(&rows, "  ")));
+    }
+    let counted = policy.stats.iter().flat_map(|stats| &stats.selector_action_counters);
+    let mut rows = vec![["HOOK", "SELECTOR", "COUNTED"].map(str::to_owned).to_vec()];
+    rows.extend(counted.map(|one| {
+        let number = one.selector_index.map(|index| index.to_string()).unwrap_or_default();
+        let selector = match one.selector_label.as_str() {
+            "" => number,
+            label => format!("{number} ({label})"),
+        };
+        let counters = one.action_counters.as_ref().map(counters).unwrap_or_default();
+        vec![one.hook.clone(), selector, counters]
+    }));
+    if rows.len() > 1 {
+        text.push_str(&format!("Selectors:\n{}", lines(&rows, "  ")));
+    }
+    text
+}
+
+fn lines(rows: &[Vec<String>], indent: &str) -> String {
+    table::lines(rows).into_iter().map(|line| format!("{indent}{line}\n")).collect()
+}
+
+/// The counters that are not zero.
+fn counters(counters: &TracingPolicyActionCounters) -> String {
+    let all = [
+        ("post", counters.post),
+        ("nopost", counters.nopost),
+        ("signal", counters.signal),
+        ("override", counters.r#override),
+        ("notify_enforcer", counters.notify_enforcer),
+        ("set", counters.set),
+        ("monitor_signal", counters.monitor_signal),
+        ("monitor_override", counters.monitor_override),
+        ("monitor_notify_enforcer", counters.monitor_notify_enforcer),
+        ("monitor_set", counters.monitor_set),
+        ("rate_limited", counters.rate_limited),
+        ("refused", counters.refused),
+        ("requests_answered", counters.requests_answered),
+        ("requests_failed", counters.requests_failed),
+        ("requests_suppressed", counters.requests_suppressed),
+    ];
+    let counted = all.iter().filter(|(_, count)| *count > 0);
+    match counted.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>() {
+        none if none.is_empty() => "nothing yet".to_owned(),
+        counted => counted.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::tetragon::{
+        TracingPolicySelectorActionCounters, TracingPolicyState, TracingPolicyStats,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_told() {
+        let policy = TracingPolicyStatus {
+            name: "links".into(),
+            domain: "grpc".into(),
+            state: TracingPolicyState::TpStateEnabled.into(),
+            kernel_memory_bytes: 4480,
+            stats: Some(TracingPolicyStats {
+                selector_action_counters: vec![TracingPolicySelectorActionCounters {
+                    hook: "sys_symlinkat".into(),
+                    selector_index: Some(1),
+                    selector_label: "secrets".into(),
+                    action_counters: Some(TracingPolicyActionCounters {
+                        post: 3,
+                        signal: 2,
+                        ..TracingPolicyActionCounters::default()
+                    }),
+                    ..TracingPolicySelectorActionCounters::default()
+                }],
+                ..TracingPolicyStats::default()
+            }),
+            ..TracingPolicyStatus::default()
+        };
+        let text = text(&policy);
+        for line in [
+            "Name:            links",
+            "State:           enabled",
+            "Kernel memory:   4.48 kB",
+            "  sys_symlinkat   1 (secrets)   post 3, signal 2",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line:?} is not in:\n{text}");
+        }
+        assert!(!text.contains("Error"), "{text}");
+    }
+}
