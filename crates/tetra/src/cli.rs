@@ -173,7 +173,7 @@ fn log_level(text: &str) -> Result<LogLevel, String> {
 #[derive(Debug)]
 pub(crate) enum Parsed {
     /// A command to run.
-    Command(Global, Command),
+    Command(Box<Global>, Command),
     /// A text to print, such as the help.
     Text(String),
     /// A mistake, in words.
@@ -206,7 +206,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
     let mut command = command();
     let parsed = command.try_get_matches_from_mut(args);
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(Cli { global, command: Some(command) }) => Parsed::Command(global, command),
+        Ok(Cli { global, command: Some(command) }) => Parsed::Command(Box::new(global), command),
         Ok(Cli { command: None, .. }) => Parsed::Text(command.render_help().to_string()),
         Err(error) => {
             use clap::error::ErrorKind::{

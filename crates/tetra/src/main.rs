@@ -35,7 +35,7 @@ use server::Server;
 
 fn main() -> ExitCode {
     let result = match cli::parse(std::env::args_os()) {
-        Parsed::Command(global, command) => run(global, command),
+        Parsed::Command(global, command) => run(*global, command),
         Parsed::Text(text) => output::print(&text),
         Parsed::Mistake(text) => Err(Error::Usage(text)),
     };

@@ -164,7 +164,7 @@ pub(super) fn findings(
             }
         }
     }
-    found.sort_by(|one, other| (one.line, one.column).cmp(&(other.line, other.column)));
+    found.sort_by_key(|one| (one.line, one.column));
     found
 }
 

@@ -20,9 +20,11 @@ const MAY_WRITE: u32 = 2;
 /// `MS_BIND`.
 const BIND: u32 = 4096;
 
-/// Security hooks that are asked before names or attributes change, with what they are about: name,
-/// structure and position of the arguments that say which file.
-const CHANGES: &[(&str, &str, &[(&str, usize)])] = &[
+/// A security hook that is asked before names or attributes change, what it is about, and which of its
+/// arguments say which file: by name, or by position among those that are a `dentry`.
+type Change = (&'static str, &'static str, &'static [(&'static str, usize)]);
+
+const CHANGES: &[Change] = &[
     ("inode_create", "made", &[("dentry", 0)]),
     ("inode_mkdir", "made as a directory", &[("dentry", 0)]),
     ("inode_mknod", "made as a device or pipe", &[("dentry", 0)]),
@@ -50,7 +52,7 @@ fn changes(
     actions: &[Action],
 ) -> Vec<Hook> {
     let labels = ["file", "new"];
-    let hook = |(name, what, files): &(&str, &str, &[(&str, usize)])| {
+    let hook = |(name, what, files): &Change| {
         let security = at(name)?;
         let indexes: Option<Vec<u32>> =
             files.iter().map(|(name, nth)| security.index(name, "dentry", *nth)).collect();
