@@ -221,7 +221,7 @@ fn stacks_at_tracepoints() {
     for hook in [Some(raw), recorded.then_some(perf)].into_iter().flatten() {
         harness.load(&policy("stacks", "tracepoints", &hook));
         let Observation { stacks, .. } = one(run(&mut harness, &path));
-        assert!(leads_through(&symbols, &stacks, ENTRY), "{stacks:x?}");
+        assert!(leads_through(&symbols, &stacks, ENTRY), "{hook}: {stacks:x?}");
         assert_eq!(stacks, calls(&stacks.kernel, CALLS[0]));
         harness.remove("stacks");
     }
