@@ -43,6 +43,8 @@ pub(crate) const COPY_FROM_USER: u32 = 148;
 pub(crate) const TASK_STORAGE_GET: u32 = 156;
 /// `bpf_get_current_task_btf()`, since 5.11
 pub(crate) const GET_CURRENT_TASK_BTF: u32 = 158;
+/// `bpf_get_attach_cookie(context)`, since 5.15; in programs on kprobe.multi since 5.18
+pub(crate) const GET_ATTACH_COOKIE: u32 = 174;
 /// `bpf_task_pt_regs(task)`, since 5.15
 pub(crate) const TASK_PT_REGS: u32 = 175;
 /// `bpf_ima_file_hash(file, digest, size)`, in LSM programs that may sleep, since 5.18

@@ -21,6 +21,9 @@ pub(crate) const TESTS: &[Test] = &[
     Test::new("functions::are_filtered_by_result", filtered_by_result).needs(&[Need::Vm]),
     Test::new("functions::tell_their_result", tell_their_result).needs(&[Need::Vm]),
     Test::new("functions::of_system_calls_are_filtered_by_result", calls_by_result),
+    Test::new("functions::of_a_list_are_told_apart", of_a_list).needs(&[Need::Vm]),
+    Test::new("functions::of_a_list_are_hooked_alone_when_wanted", of_a_list_alone)
+        .needs(&[Need::Vm]),
     Test::new("functions::stand_beside_other_hooks", beside_other_hooks).needs(&[Need::Vm]),
 ];
 
@@ -173,6 +176,64 @@ fn calls_by_result(lab: &Lab) -> Result<()> {
     ensure!(event.at("return") == &json!({"int_arg": -17}), "{event:?}");
     ensure!(event.at("args") == &json!([{"string_arg": target.to_str()}]), "{event:?}");
     Ok(())
+}
+
+/// Makes directories and links under an agent with these flags; gives what a list of functions told.
+fn listed(lab: &Lab, flags: &[&str]) -> Result<Vec<String>> {
+    let policy = format!(
+        r#"apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {{name: listed}}
+spec:
+  lists:
+  - name: functions
+    values: [security_inode_mkdir, security_inode_rmdir, security_inode_symlink, security_inode_link,
+      security_inode_rename, security_inode_unlink, security_inode_mknod, security_inode_setxattr,
+      security_inode_removexattr, security_sb_mount, security_sb_umount, security_sb_remount,
+      security_socket_bind, security_socket_listen, security_task_setnice, security_ptrace_traceme]
+  kprobes:
+  - call: list:functions
+    syscall: false
+    return: true
+    returnArg: {{index: 0, type: int}}
+    selectors:
+    - matchPIDs: [{{operator: In, followForks: false, values: [{}]}}]
+"#,
+        std::process::id()
+    );
+    let file = lab.policy("listed.yaml", &policy)?;
+    let file = format!("--tracing-policy={}", file.display());
+    let mut agent = lab.agent(&[&[file.as_str()], flags].concat())?;
+    let [directory, one, other] = ["directory", "one", "other"].map(|name| lab.path(name));
+    fs::create_dir(&directory)?;
+    fs::remove_dir(&directory)?;
+    symlinkat("/nowhere", AT_FDCWD, &one)?;
+    fs::rename(&one, &other)?;
+    fs::hard_link(&other, &one)?;
+    fs::create_dir(&directory)?;
+    agent.wait_for("the list is seen", |events| events.of_policy("listed").len() >= 6)?;
+    let events = agent.finish()?;
+    let told = events.of_policy("listed").into_iter().map(|event| {
+        ensure!(event.at("return") == &json!({"int_arg": 0}), "{event:?}");
+        Ok(event.text("function_name").to_owned())
+    });
+    told.collect()
+}
+
+const LISTED: [&str; 6] = ["mkdir", "rmdir", "symlink", "rename", "link", "mkdir"];
+
+fn is_as_done(told: &[String]) -> Result<()> {
+    let wanted = LISTED.map(|name| format!("security_inode_{name}"));
+    ensure!(told == wanted, "{told:?}");
+    Ok(())
+}
+
+fn of_a_list(lab: &Lab) -> Result<()> {
+    is_as_done(&listed(lab, &[])?)
+}
+
+fn of_a_list_alone(lab: &Lab) -> Result<()> {
+    is_as_done(&listed(lab, &["--disable-kprobe-multi"])?)
 }
 
 fn beside_other_hooks(lab: &Lab) -> Result<()> {

@@ -17,6 +17,10 @@ use crate::test::{Need, Test};
 /// These tests.
 pub(crate) const TESTS: &[Test] = &[
     Test::new("large::a_hundred_hooks", hundred_hooks).needs(&[Need::Vm]).seconds(300).tells(),
+    Test::new("large::a_hundred_functions", hundred_functions)
+        .needs(&[Need::Vm])
+        .seconds(300)
+        .tells(),
     Test::new("large::four_hundred_system_calls", four_hundred_calls)
         .needs(&[Need::Vm])
         .seconds(300)
@@ -58,6 +62,25 @@ fn four_hundred_calls(lab: &Lab) -> Result<()> {
         names.join(", ")
     );
     come_and_go(lab, "400 system calls", &policy(&spec))
+}
+
+/// A list of functions, by one link where the kernel has kprobe.multi, and each for itself.
+fn hundred_functions(lab: &Lab) -> Result<()> {
+    let all = std::fs::read_to_string("/sys/kernel/tracing/available_filter_functions")?;
+    let names = all.lines().filter(|name| name.starts_with("security_") && !name.contains(' '));
+    let names: Vec<&str> = names.take(100).collect();
+    ensure!(names.len() == 100, "{} functions", names.len());
+    let spec = |option: &str| {
+        format!(
+            "  options: [{option}]\n  lists:\n  - {{name: functions, values: [{}]}}\n  kprobes:\n  \
+             - call: list:functions\n    syscall: false\n    selectors:\n    \
+             - matchBinaries: [{{operator: In, values: [/none]}}]\n",
+            names.join(", ")
+        )
+    };
+    come_and_go(lab, "100 functions", &policy(&spec("")))?;
+    let alone = "{name: disable-kprobe-multi, value: \"1\"}";
+    come_and_go(lab, "100 functions, each for itself", &policy(&spec(alone)))
 }
 
 /// How many objects the kernel has, and what is pinned.

@@ -108,6 +108,8 @@ pub struct PolicyFiles {
     pub rego_dir: Option<PathBuf>,
     /// Labels of this node; `None` when nothing is said of them.
     pub node_labels: Option<BTreeMap<String, String>>,
+    /// Never hook many functions by one link of kprobe.multi.
+    pub disable_kprobe_multi: bool,
 }
 
 /// What processes are told with, and how they are kept.

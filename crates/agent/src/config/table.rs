@@ -131,7 +131,11 @@ pub static FLAGS: &[Flag] = &[
         ),
     },
     flag("deleted-pod-cache-size", "Entries of the cache of deleted pods", Int(1024, NotYet)),
-    flag("disable-kprobe-multi", "Never use kprobe.multi links", Bool(false, NotYet)),
+    flag(
+        "disable-kprobe-multi",
+        "Never use kprobe.multi links",
+        Bool(false, sets!(policies.disable_kprobe_multi)),
+    ),
     flag(
         "disable-process-cache",
         "Keep no processes: events have no parents and little process information",

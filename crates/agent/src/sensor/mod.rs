@@ -143,7 +143,7 @@ impl Sensor {
                 failure: Mutex::new(None),
                 policies: Arc::new(KernelPolicies::new(
                     config.btf.clone(),
-                    config.policies.allow_degraded,
+                    &config.policies,
                     config.pins.keep.then_some(pins),
                     earlier,
                     to_send.clone(),

@@ -15,12 +15,14 @@ use compiler::counters::Counters;
 use compiler::keep::{Earlier, Keep};
 use compiler::policies::{self, Policies};
 use compiler::{Decoder, Machine};
+use kernel::features::Feature;
 use policy::checked::{Hook, Mode};
 use policy::{CheckedPolicy, PolicyKey};
 
 use super::earlier::Earliers;
 use super::mappings::{Told, Watch};
 use super::plan;
+use crate::config::PolicyFiles;
 use crate::policies::{Added, BySelector, LoadError, Loader, Measures, Named};
 use crate::requests::{self, Requests};
 
@@ -34,6 +36,8 @@ pub(super) struct KernelPolicies {
     pub(super) btf_file: Option<PathBuf>,
     /// `--allow-degraded-enforcement`.
     allow_degraded: bool,
+    /// `--disable-kprobe-multi`.
+    disable_kprobe_multi: bool,
     /// Where what is to stay in force is pinned.
     pins: Option<PathBuf>,
     /// What agents before this one left in force.
@@ -80,7 +84,7 @@ impl KernelPolicies {
     /// `pins`: where what is to stay in force when the agent ends is pinned.
     pub(super) fn new(
         btf_file: Option<PathBuf>,
-        allow_degraded: bool,
+        files: &PolicyFiles,
         pins: Option<PathBuf>,
         earlier: Vec<Earlier>,
         requests: Arc<Requests>,
@@ -88,7 +92,18 @@ impl KernelPolicies {
     ) -> Self {
         let earlier = Earliers::new(earlier);
         let (state, decoder) = Default::default();
-        Self { btf_file, allow_degraded, pins, earlier, requests, mappings, state, decoder }
+        let PolicyFiles { allow_degraded, disable_kprobe_multi, .. } = *files;
+        Self {
+            btf_file,
+            allow_degraded,
+            disable_kprobe_multi,
+            pins,
+            earlier,
+            requests,
+            mappings,
+            state,
+            decoder,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -132,8 +147,12 @@ impl KernelPolicies {
         if state.in_force.is_none() {
             let failed = |error: &dyn std::fmt::Display| LoadError::Failed(error.to_string());
             let btf = plan::btf(self.btf_file.as_deref()).map_err(|error| failed(&error))?;
-            let machine = Arc::new(Machine::running(Arc::new(btf)));
-            let mut policies = Policies::new(machine, base).map_err(|error| failed(&error))?;
+            let machine = Machine::running(Arc::new(btf));
+            if self.disable_kprobe_multi {
+                machine.features.forgo(Feature::KprobeMulti, "--disable-kprobe-multi");
+            }
+            let mut policies =
+                Policies::new(Arc::new(machine), base).map_err(|error| failed(&error))?;
             if !self.allow_degraded {
                 policies.refuse_degraded();
             }

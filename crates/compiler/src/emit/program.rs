@@ -29,6 +29,8 @@ pub(crate) enum Shape {
     },
     /// Registers of a function.
     Function,
+    /// The same of one of many functions; the cookie tells which.
+    Functions,
     /// Registers of a program in user space.
     Program,
     /// A function whose first argument points to the registers of a system call's caller; by
@@ -171,12 +173,15 @@ fn key_of(sections: &[Section]) -> Option<u64> {
     sections.first().and_then(key)
 }
 
-/// Which system call a section is for, among those of one program: its number, and bit 31 for 32-bit
-/// callers.
+/// Which system call or function a section is for, among those of one program: the call's number, and bit
+/// 31 for 32-bit callers; the function's index.
 fn key(section: &Section) -> Option<u64> {
-    match section.hook.attachment {
+    match &section.hook.attachment {
         Attachment::Syscall { number, compat } => {
-            Some(u64::from(number) | if compat { 1 << 31 } else { 0 })
+            Some(u64::from(*number) | if *compat { 1 << 31 } else { 0 })
+        }
+        Attachment::KprobeMulti { function, among } => {
+            among.index(function).map(|index| index as u64)
         }
         _ => None,
     }
@@ -319,7 +324,7 @@ fn context(
 ) -> Result<Context, Error> {
     Ok(match shape {
         Shape::Words { returned } => Context::Words { context: raw, returned },
-        Shape::Function => Context::Function { context: raw },
+        Shape::Function | Shape::Functions => Context::Function { context: raw },
         Shape::Program => Context::Program { context: raw },
         Shape::SyscallWords { returned } => {
             let registers = b.load(Size::U64, raw, 0);
@@ -356,7 +361,7 @@ fn main_function(
     let raw = b.param(0);
     let (verdict, none) = (b.var(), b.iconst(0));
     b.def(verdict, none);
-    if matches!(shape, Shape::SyscallEnter | Shape::SyscallExit) {
+    if matches!(shape, Shape::Functions | Shape::SyscallEnter | Shape::SyscallExit) {
         dispatch(&mut b, machine, raw, shape, sections)?;
     } else {
         for Called { id, decides, .. } in sections {
@@ -442,7 +447,8 @@ fn go_to(b: &mut FunctionBuilder, raw: ebpf::Value, programs: MapRef, index: i64
     b.call(helper::TAIL_CALL, &[raw, programs, index]);
 }
 
-/// Calls the sections of the system call that is made, found by halving.
+/// Calls the sections of the system call that is made or of the function that is entered, found by
+/// halving.
 fn dispatch(
     b: &mut FunctionBuilder,
     machine: &Machine,
@@ -450,19 +456,10 @@ fn dispatch(
     shape: Shape,
     sections: &[Called],
 ) -> Result<(), Error> {
-    let read = Reader::new(b, &machine.btf);
     let number = match shape {
-        Shape::SyscallEnter => b.load(Size::U64, raw, 8),
-        _ => {
-            let registers = b.load(Size::U64, raw, 0);
-            read.get(b, Base::Typed(registers), "pt_regs", register::NUMBER)?
-        }
+        Shape::Functions => b.call(helper::GET_ATTACH_COOKIE, &[raw]),
+        _ => call_number(b, machine, raw, shape)?,
     };
-    let compat = compat(b, &read)?;
-    // 32-bit callers' numbers have bit 31 set, as in lists of system calls.
-    let compat = b.shl(compat, 31);
-    let number = b.and(number, 0x7fff_ffff);
-    let number = b.or(number, compat);
     let mut table: BTreeMap<u64, Vec<FuncId>> = BTreeMap::new();
     for Called { id, .. } in sections.iter().filter(|called| called.numbered) {
         b.call_func(*id, &[raw, number]);
@@ -475,6 +472,27 @@ fn dispatch(
     let table: Vec<(u64, Vec<FuncId>)> = table.into_iter().collect();
     halve(b, raw, number, &table);
     Ok(())
+}
+
+/// The number of the system call that is made, with bit 31 for 32-bit callers, as in lists of system calls.
+fn call_number(
+    b: &mut FunctionBuilder,
+    machine: &Machine,
+    raw: ebpf::Value,
+    shape: Shape,
+) -> Result<ebpf::Value, Error> {
+    let read = Reader::new(b, &machine.btf);
+    let number = match shape {
+        Shape::SyscallEnter => b.load(Size::U64, raw, 8),
+        _ => {
+            let registers = b.load(Size::U64, raw, 0);
+            read.get(b, Base::Typed(registers), "pt_regs", register::NUMBER)?
+        }
+    };
+    let compat = compat(b, &read)?;
+    let compat = b.shl(compat, 31);
+    let number = b.and(number, 0x7fff_ffff);
+    Ok(b.or(number, compat))
 }
 
 /// 1 for a system call by a 32-bit caller: `in_ia32_syscall()` tests `TS_COMPAT` of the thread.

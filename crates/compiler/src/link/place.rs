@@ -4,10 +4,10 @@ use crate::Error;
 use crate::act::{self, ima};
 use crate::emit::program::Shape;
 use crate::emit::section::Role;
-use crate::plan::{Attachment, Denial, Gate, Gated, HookPlan, Input, Instruction};
+use crate::plan::{Attachment, Denial, FunctionSet, Gate, Gated, HookPlan, Input, Instruction};
 use kernel::btf::{Btf, TypeId};
 use kernel::features::ProgramKind;
-use kernel::link::{Kprobe, KprobePlace, Link, Uprobe, UprobeMulti, UprobePlace};
+use kernel::link::{Kprobe, KprobeMulti, KprobePlace, Link, Uprobe, UprobeMulti, UprobePlace};
 use kernel::program::Program;
 use policy::checked::ValueKind;
 use std::fmt;
@@ -29,6 +29,10 @@ pub(crate) enum Place {
     Kprobe { function: String, syscall: bool, decides: bool },
     /// Return of a function, by breakpoint. `decides`: as above.
     Kretprobe { function: String, syscall: bool, decides: bool },
+    /// Entry of many functions.
+    KprobeMulti { functions: FunctionSet },
+    /// Return of many functions.
+    KretprobeMulti { functions: FunctionSet },
     /// Entry of all system calls.
     SyscallEnter,
     /// Return of all system calls.
@@ -125,6 +129,13 @@ fn of_hook(hook: &HookPlan) -> Vec<(Place, Role)> {
                 vec![(entry, Role::Whole)]
             }
         }
+        Attachment::KprobeMulti { among: functions, .. } if returns => vec![
+            (Place::KretprobeMulti { functions: functions.clone() }, Role::Return),
+            (Place::KprobeMulti { functions }, Role::Entry),
+        ],
+        Attachment::KprobeMulti { among: functions, .. } => {
+            vec![(Place::KprobeMulti { functions }, Role::Whole)]
+        }
         Attachment::Syscall { .. } if returns => {
             vec![(Place::SyscallExit, Role::Return), (Place::SyscallEnter, Role::Entry)]
         }
@@ -184,6 +195,7 @@ impl Place {
             | Self::RawTracepoint { .. } => Shape::Words { returned: None },
             Self::Kprobe { syscall: true, .. } | Self::Override { .. } => Shape::SyscallFunction,
             Self::Kretprobe { .. } | Self::Kprobe { .. } => Shape::Function,
+            Self::KprobeMulti { .. } | Self::KretprobeMulti { .. } => Shape::Functions,
             Self::SyscallEnter => Shape::SyscallEnter,
             Self::SyscallExit => Shape::SyscallExit,
             Self::Tracepoint { .. } => Shape::Record,
@@ -200,6 +212,7 @@ impl Place {
             Self::Kprobe { .. } | Self::Kretprobe { .. } | Self::Override { .. } => {
                 ProgramKind::Kprobe
             }
+            Self::KprobeMulti { .. } | Self::KretprobeMulti { .. } => ProgramKind::KprobeMulti,
             Self::SyscallEnter | Self::SyscallExit | Self::RawTracepoint { .. } => {
                 ProgramKind::TpBtf
             }
@@ -243,6 +256,8 @@ impl Place {
             Self::Kprobe { .. }
             | Self::Kretprobe { .. }
             | Self::Override { .. }
+            | Self::KprobeMulti { .. }
+            | Self::KretprobeMulti { .. }
             | Self::Tracepoint { .. }
             | Self::Uprobe(_)
             | Self::Uretprobe(_) => None,
@@ -266,6 +281,8 @@ impl Place {
             Self::SyscallExit => Link::tracing(program, "sys_exit", 0)?,
             Self::Kprobe { function, .. } | Self::Override { function } => kprobe(function, false)?,
             Self::Kretprobe { function, .. } => kprobe(function, true)?,
+            Self::KprobeMulti { functions } => together(program, functions, false)?,
+            Self::KretprobeMulti { functions } => together(program, functions, true)?,
             Self::Tracepoint { subsystem, event, id } => {
                 Link::tracepoint(program, u64::from(*id), &format!("{subsystem}:{event}"), 0)?
             }
@@ -283,6 +300,8 @@ impl Place {
             Self::Kprobe { function, .. } => format!("k_{function}"),
             Self::Override { function } => format!("o_{function}"),
             Self::Kretprobe { function, .. } => format!("r_{function}"),
+            Self::KprobeMulti { functions } => format!("km_{}", functions.names().len()),
+            Self::KretprobeMulti { functions } => format!("rm_{}", functions.names().len()),
             Self::SyscallEnter => "sys_enter".to_owned(),
             Self::SyscallExit => "sys_exit".to_owned(),
             Self::Lsm { hook, measured: false, .. } => format!("l_{hook}"),
@@ -295,6 +314,13 @@ impl Place {
         };
         format!("tg_{name}")
     }
+}
+
+/// Attaches a program to functions, with their indices as cookies.
+fn together(program: &Program, functions: &FunctionSet, on_return: bool) -> Result<Link, Error> {
+    let names = functions.names().iter().map(String::as_str);
+    let symbols: Vec<(&str, u64)> = names.zip(0..).collect();
+    Ok(Link::kprobe_multi(program, KprobeMulti::Symbols(&symbols), on_return)?)
 }
 
 /// Attaches a program to an instruction of the file that was looked at, whatever its name leads to now.
@@ -327,6 +353,12 @@ impl fmt::Display for Place {
             Self::Kprobe { function, .. } => write!(f, "kprobe {function}"),
             Self::Override { function } => write!(f, "override {function}"),
             Self::Kretprobe { function, .. } => write!(f, "kretprobe {function}"),
+            Self::KprobeMulti { functions } => {
+                write!(f, "kprobe.multi of {} functions", functions.names().len())
+            }
+            Self::KretprobeMulti { functions } => {
+                write!(f, "kretprobe.multi of {} functions", functions.names().len())
+            }
             Self::SyscallEnter => f.write_str("tp_btf sys_enter"),
             Self::SyscallExit => f.write_str("tp_btf sys_exit"),
             Self::Lsm { hook, .. } => write!(f, "lsm {hook}"),

@@ -40,6 +40,11 @@ const DENIED: [&str; 8] = [
     "__rcu_read_unlock",
 ];
 
+/// Whether what runs BPF programs at functions uses a function itself.
+pub(super) fn is_denied(name: &str) -> bool {
+    DENIED.contains(&name)
+}
+
 /// Whether a trampoline can take a function.
 pub(super) fn trampoline(
     machine: &Machine,
@@ -56,7 +61,7 @@ pub(super) fn trampoline(
     let id = id.ok_or("this kernel's BTF does not describe it")?;
     let prototype = machine.btf.prototype(id).map_err(|error| error.to_string())?;
     passes(machine, &prototype)?;
-    if DENIED.contains(&name) {
+    if is_denied(name) {
         return Err("trampolines use it themselves".to_owned());
     }
     if machine.functions.is_traceable(name) == Some(false) {

@@ -4,7 +4,7 @@ use super::attachment::{self, Wants};
 use super::list::Missing;
 use super::planner::{Found, Planner};
 use super::signature::{REGISTERS, Signature};
-use super::{Attachment, EventKind};
+use super::{Attachment, EventKind, multi};
 use kernel::btf::{Btf, Kind, TypeId};
 use policy::checked::{Hook, Place};
 use std::sync::Arc;
@@ -32,11 +32,10 @@ impl Planner<'_> {
             );
             return self.error(place, message);
         }
-        let attached = match self.attach(name, id, wants) {
+        let (attachment, reason) = match self.attach(hook, name, id, module.is_some()) {
             Ok(attached) => attached,
             Err(message) => return self.error(place, message),
         };
-        let (attachment, reason) = attached;
         if id.is_some() && machine.functions.share_name(name) {
             let message = format!(
                 "this kernel has several functions `{name}`: only one is hooked, and it may be \
@@ -45,7 +44,7 @@ impl Planner<'_> {
             self.note(place, message);
         }
         let mut signature = self.signature(name, id, module.as_deref());
-        if matches!(attachment, Attachment::Kprobe { .. }) {
+        if matches!(attachment, Attachment::Kprobe { .. } | Attachment::KprobeMulti { .. }) {
             signature.typed = false;
             signature.readable = Some(self.registers(id));
         }
@@ -59,30 +58,47 @@ impl Planner<'_> {
     /// The cheapest way to hook a function, and why that one.
     fn attach(
         &self,
+        hook: &Hook,
         name: &str,
         id: Option<TypeId>,
-        wants: Wants,
+        module: bool,
     ) -> Result<(Attachment, String), String> {
         let machine = self.machine;
+        let wants = Wants::of(hook);
         let function = name.to_owned();
         let trampoline = match wants.registers {
             true => Err("the policy reads registers, which trampolines do not keep".to_owned()),
             false => attachment::trampoline(machine, name, id, wants),
         };
+        let alone = match trampoline {
+            Ok(_) => self.of_list < multi::MANY,
+            Err(_) => self.of_list < 2,
+        };
+        let mut apart = String::new();
+        if !alone && !wants.fentry {
+            match self.joins(hook, name, id, module) {
+                Ok(()) => return Ok(multi::together(name)),
+                Err(why) => apart = format!(", not kprobe.multi with the others: {why}"),
+            }
+        }
         let why = match trampoline {
             Ok(id) => {
                 let parameters = machine.btf.prototype(id).map_or(0, |found| found.params.len());
                 let parameters = parameters as u32;
                 let attachment =
                     Attachment::Trampoline { function, id, parameters, syscall: false };
-                return Ok((attachment, "a trampoline is the cheapest way".to_owned()));
+                let reason = match apart.as_str() {
+                    "" => "a trampoline is the cheapest way".to_owned(),
+                    apart => format!("a trampoline{apart}"),
+                };
+                return Ok((attachment, reason));
             }
             Err(why) => why,
         };
         match attachment::kprobe(machine, name, wants) {
             Ok(()) => Ok((
                 Attachment::Kprobe { function, syscall: false },
-                format!("a kprobe, for want of a trampoline: {why}"),
+                format!("a kprobe, for want of a trampoline: {why}{apart}"),
             )),
             Err(also) => Err(format!(
                 "`{name}` cannot be hooked on this kernel, neither by trampoline: {why}; nor by \
@@ -116,7 +132,7 @@ impl Planner<'_> {
     }
 
     /// How many of a function's arguments are in registers where a kprobe finds them.
-    fn registers(&self, id: Option<TypeId>) -> usize {
+    pub(super) fn registers(&self, id: Option<TypeId>) -> usize {
         let prototype = id.and_then(|id| self.machine.btf.prototype(id).ok());
         let Some(prototype) = prototype else { return REGISTERS };
         let found = |index: &usize| {

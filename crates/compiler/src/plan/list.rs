@@ -40,11 +40,7 @@ impl Planner<'_> {
         let Some(list) = policy.list(name) else { return };
         let missing = Missing::of(function.ignore_missing || list.validated);
         match &list.members {
-            Members::Functions(names) => {
-                for name in names {
-                    self.member(hook, name, list, missing);
-                }
-            }
+            Members::Functions(names) => self.members(hook, names, list, missing),
             Members::Syscalls(names) => {
                 let before = std::mem::replace(&mut self.of_many, names.len() >= MANY);
                 for name in names {
@@ -79,6 +75,16 @@ impl Planner<'_> {
                 self.missing(&list.place, missing, message);
             }
         }
+    }
+
+    /// The functions of a list.
+    fn members(&mut self, hook: &Hook, names: &[String], list: &List, missing: Missing) {
+        let functions = names.iter().filter(|name| !super::syscall::is_wrapper(name)).count();
+        self.of_list = functions;
+        for name in names {
+            self.member(hook, name, list, missing);
+        }
+        self.of_list = 0;
     }
 
     /// A function of a list; wrappers of system calls are recognized by their names.
@@ -122,9 +128,7 @@ impl Planner<'_> {
             let message = format!("no function of this kernel matches `{pattern}`");
             return self.error(&list.place, message);
         }
-        for name in &names {
-            self.member(hook, name, list, Missing::LeaveOut);
-        }
+        self.members(hook, &names, list, Missing::LeaveOut);
     }
 
     /// The functions in BTF.

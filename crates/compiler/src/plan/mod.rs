@@ -15,6 +15,7 @@ pub mod hookable;
 mod input;
 mod list;
 mod lsm;
+mod multi;
 mod planner;
 mod register;
 mod resolve;
@@ -30,6 +31,7 @@ mod usdt;
 
 pub use denial::{Denial, Gate, Gated};
 pub(crate) use list::abi;
+pub use multi::FunctionSet;
 pub(crate) use syscall::stem;
 
 use elf::ProgramFile;
@@ -144,6 +146,14 @@ pub enum Attachment {
         function: String,
         /// Whether its one argument is the `struct pt_regs` of a system call.
         syscall: bool,
+    },
+    /// By breakpoint, together with other functions: kprobe.multi and, for the return value,
+    /// kretprobe.multi.
+    KprobeMulti {
+        /// The function.
+        function: String,
+        /// It and the others.
+        among: FunctionSet,
     },
     /// A system call by its number, at the typed tracepoints `sys_enter` and `sys_exit`.
     Syscall {

@@ -3,6 +3,7 @@
 use super::denial::Denial;
 use super::executable::Executable;
 use super::list::{MANY, Missing};
+use super::multi;
 use super::{Attachment, EventKind, HookPlan, Input, OperandPlace, Plan, Source};
 use crate::Machine;
 use kernel::features::Feature;
@@ -34,9 +35,11 @@ impl Plan {
             symbols: OnceCell::new(),
             executables: HashMap::new(),
             of_many: false,
+            of_list: 0,
         };
         planner.run();
-        let Planner { hooks, enforcers, problems, mut notes, .. } = planner;
+        let Planner { mut hooks, enforcers, problems, mut notes, .. } = planner;
+        multi::join(&mut hooks);
         if let Some(problems) = Problems::of(&policy.file, problems) {
             return Err(problems);
         }
@@ -63,6 +66,8 @@ pub(super) struct Planner<'a> {
     pub(super) executables: HashMap<String, Arc<Executable>>,
     /// Whether the system call that is hooked is one of very many of a list or of the policy.
     pub(super) of_many: bool,
+    /// How many functions the list has that the function is of; 0 if it is of none.
+    pub(super) of_list: usize,
 }
 
 /// What was found out about one place that a hook attaches to.

@@ -86,6 +86,9 @@ impl fmt::Display for Attachment {
             Self::Kprobe { function, syscall } => {
                 write!(f, "{}kprobe on {function}", call(syscall))
             }
+            Self::KprobeMulti { function, among } => {
+                write!(f, "kprobe.multi on {function}, of {} functions", among.names().len())
+            }
             Self::Syscall { number, compat } => {
                 let whose = if *compat { " of 32-bit callers" } else { "" };
                 write!(f, "system call {number}{whose} at sys_enter")

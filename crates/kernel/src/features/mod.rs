@@ -122,6 +122,11 @@ impl Features {
         self.answer(feature.name().to_owned(), |kernel| feature.ask(kernel))
     }
 
+    /// From now on answers that the kernel has not the feature; `why`: for people.
+    pub fn forgo(&self, feature: Feature, why: &str) {
+        self.answers().insert(feature.name().to_owned(), Probe::no(why));
+    }
+
     /// Whether the kernel certainly has a feature.
     pub fn has(&self, feature: Feature) -> bool {
         self.probe(feature).is_yes()
