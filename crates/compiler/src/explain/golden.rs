@@ -56,7 +56,7 @@ fn run(name: &str, input: &str) -> String {
         .collect();
     let mut text = format!("{input}{PLAN}");
     plans.iter().for_each(|plan| write!(text, "{plan}").unwrap());
-    for Explained { place, module, program } in explain(&plans, &machine).unwrap() {
+    for Explained { place, module, program, .. } in explain(&plans, &machine).unwrap() {
         let (mut module, mut insns) = (module.to_string(), program.disassemble());
         if name != "shared" {
             module = without_shared(&module, module_function);
