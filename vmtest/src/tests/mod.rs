@@ -1,6 +1,7 @@
 //! The tests, in the order in which they run.
 
 mod arguments;
+mod authoring;
 mod bad_policies;
 mod bootstrap;
 mod cgroup;
@@ -29,6 +30,7 @@ mod smoke;
 mod sources;
 mod storm;
 mod tracepoints;
+mod verbs;
 
 use crate::test::Test;
 
@@ -46,6 +48,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Test> {
         fields::TESTS,
         cgroup::TESTS,
         commands::TESTS,
+        verbs::TESTS,
+        authoring::TESTS,
         faults::TESTS,
         loss::TESTS,
         policies::TESTS,
