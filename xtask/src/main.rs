@@ -10,6 +10,7 @@ mod debian;
 mod field_table;
 mod initramfs;
 mod kernels;
+mod man;
 mod qemu;
 mod report;
 mod run;
@@ -34,6 +35,8 @@ enum Task {
     Bench(bench::Args),
     /// Try policies that users write, and make the table of what becomes of them on which kernel
     FieldTable(field_table::Args),
+    /// Write the manual's pages of tetra
+    Man(man::Args),
     /// Start the agent and print its events until Ctrl-C
     Run(run::Args),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Vm(args) => vm::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::FieldTable(args) => field_table::run(&args),
+        Task::Man(args) => man::run(&args),
         Task::Run(args) => run::run(&args),
     };
     match result {

@@ -122,6 +122,12 @@ pub(crate) enum Command {
     StacktraceTree(Box<stacktrace_tree::Flags>),
     /// Print whether the agent is healthy
     Status,
+    /// Write the manual's pages
+    #[command(hide = true)]
+    Man {
+        /// Directory that they go to; it is made if need be
+        directory: PathBuf,
+    },
     /// Manage tracing policies
     #[command(visible_alias = "tp", subcommand)]
     Tracingpolicy(Box<tracingpolicy::Policy>),

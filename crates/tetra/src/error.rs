@@ -47,6 +47,8 @@ pub(crate) enum Error {
     Policy(String),
     #[error("cannot read the policy {path}: {cause}")]
     PolicyFile { path: PathBuf, cause: io::Error },
+    #[error("cannot write to {path}: {cause}")]
+    Directory { path: PathBuf, cause: io::Error },
     #[error("{0}")]
     Kernel(String),
     #[error("cannot start: {0}")]

@@ -27,6 +27,7 @@ mod table;
 mod tracingpolicy;
 mod version;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use cli::{Command, Global, Loglevel, Parsed, Probe};
@@ -77,6 +78,7 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
         Command::Info => info::run(&server()?).await?,
         Command::Loglevel(Loglevel::Get) => loglevel::get(&server()?).await?,
         Command::Loglevel(Loglevel::Set { level }) => loglevel::set(&server()?, level).await?,
+        Command::Man { directory } => man(&directory)?,
         Command::Pinned(command) => pinned::run(command)?,
         Command::Probe { what: Some(Probe::Config), .. } => probe::config()?,
         Command::Probe { what: Some(Probe::Record), .. } => probe::record()?,
@@ -92,6 +94,14 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
         }
     };
     output::print(&text)
+}
+
+/// A page for each command, in a directory. Prints nothing.
+fn man(directory: &Path) -> Result<String, Error> {
+    let failed = |cause| Error::Directory { path: directory.to_owned(), cause };
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    clap_mangen::generate_to(cli::command(), directory).map_err(failed)?;
+    Ok(String::new())
 }
 
 fn completion(shell: &str) -> Result<String, Error> {

@@ -85,7 +85,7 @@ fn what_is_watched_is_reported(lab: &Lab) -> Result<()> {
     put(&agent, lab, "more", &["--watch-mounts"])?;
     lab.shell("mount -t nosuch none /nowhere-to-mount")?;
     ensure!(posted(&agent, "loads")? > 0 && posted(&agent, "mounts")? > 0);
-    run(Command::new(&tool).args(["set-user", "0"]))?;
+    run(Command::new(&tool).args(["tool", "set-user", "0"]))?.ok()?;
     let became = agent.ask(&["tp", "show", "privileges"])?.ok()?;
     // Where functions can be hooked, root that stays root has gained nothing.
     ensure!(
