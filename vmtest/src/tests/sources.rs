@@ -408,7 +408,12 @@ fn many(lab: &Lab) -> Result<()> {
     const CLIENTS: usize = 8;
     let policies = if lab.in_vm() { 20 } else { 200 };
     let workload = lab.tool("worker")?;
-    let mut agent = lab.agent(&["--tracing-policy-dir=", "--event-queue-size=1000000"])?;
+    let mut agent = lab.agent(&[
+        "--tracing-policy-dir=",
+        "--event-queue-size=1000000",
+        // What is kept of the processes shall not count.
+        "--process-cache-gc-interval=2s",
+    ])?;
     let socket = agent.socket();
     let text = |index: usize| match index % 3 {
         0 => links_to(&format!("many-{index}"), &format!("/many/{index}"), ""),
@@ -443,8 +448,9 @@ fn many(lab: &Lab) -> Result<()> {
     };
     let before = idle(&agent, None)?;
     // Once, so that memory that is kept for good does not count.
-    (0..3).try_for_each(add)?;
-    (0..3).try_for_each(delete)?;
+    let few = policies / 10;
+    (0..few).try_for_each(add)?;
+    (0..few).try_for_each(delete)?;
     let warm = idle(&agent, Some(&before))?;
     ensure!(warm == before, "{before:?} became {warm:?}");
     let memory = resident(&agent)?;
@@ -469,6 +475,7 @@ fn many(lab: &Lab) -> Result<()> {
             while !stop.load(Ordering::Relaxed) {
                 run(Command::new(&workload).args(["tool", "true"]))?.ok()?;
                 rounds.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(20));
             }
             Ok(())
         }));

@@ -34,6 +34,8 @@ use std::time::Duration;
 pub struct Config {
     /// BTF file to use instead of the kernel's own.
     pub btf: Option<PathBuf>,
+    /// Directory in which BTF is looked for where the kernel has none.
+    pub bpf_lib: PathBuf,
     /// `cluster_name` of every event.
     pub cluster_name: String,
     /// `node_name` of every event and first part of every exec id: `HUBBLE_NODE_NAME`, else

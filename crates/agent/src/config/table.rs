@@ -90,7 +90,17 @@ pub static FLAGS: &[Flag] = &[
             }),
         ),
     ),
-    flag("bpf-lib", "Directory with BTF candidates", Str("/var/lib/tetragon/", NotYet)),
+    flag(
+        "bpf-lib",
+        "Directory of BTF files for kernels without their own: metadata/vmlinux-RELEASE, btf",
+        Str(
+            "/var/lib/tetragon/",
+            Sets(|c, v| {
+                c.bpf_lib = PathBuf::from(v);
+                OK
+            }),
+        ),
+    ),
     flag(
         "btf",
         "BTF file of the kernel, instead of the kernel's own",

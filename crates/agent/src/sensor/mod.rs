@@ -114,7 +114,8 @@ impl Shared {
 impl Sensor {
     /// Makes and loads the base programs for the running kernel; nothing runs yet.
     pub fn load(config: &Config) -> Result<Self, SensorError> {
-        let btf = plan::btf(config.btf.as_deref())?;
+        let btf_file = plan::btf_file(config);
+        let btf = plan::btf(btf_file.as_deref())?;
         let hierarchy = Hierarchy::detect(&config.procfs);
         let options = plan::options(&btf, config, &hierarchy)?;
         let base = Base::load(&btf, &options, plan::rings(&config.ring)?)?;
@@ -142,7 +143,7 @@ impl Sensor {
                 requests: Mutex::new(None),
                 failure: Mutex::new(None),
                 policies: Arc::new(KernelPolicies::new(
-                    config.btf.clone(),
+                    btf_file,
                     &config.policies,
                     config.pins.keep.then_some(pins),
                     earlier,

@@ -27,6 +27,26 @@ pub(super) fn btf(file: Option<&Path>) -> Result<Btf, BtfError> {
     file.map_or_else(|| Btf::vmlinux::<&Path>(&[]), Btf::from_file)
 }
 
+/// Where the kernel has its types.
+const OWN_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The file of types to use: the one that is named; where the kernel has none itself, one of
+/// `--bpf-lib`. `None` for the kernel's own.
+pub(super) fn btf_file(config: &Config) -> Option<PathBuf> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    config.btf.clone().or_else(|| candidate(Path::new(OWN_BTF), &config.bpf_lib, &release))
+}
+
+fn candidate(own: &Path, lib: &Path, release: &str) -> Option<PathBuf> {
+    if own.exists() {
+        return None;
+    }
+    let candidates = [lib.join("metadata").join(format!("vmlinux-{release}")), lib.join("btf")];
+    let found = candidates.into_iter().find(|file| file.is_file())?;
+    tracing::info!(file = %found.display(), "the kernel has no types of its own: those of a file are used");
+    Some(found)
+}
+
 /// Where programs are pinned.
 pub(super) fn pins(config: &PinConfig) -> Result<PathBuf, kernel::Error> {
     let mounted = FileSystem::Bpf.find()?;
@@ -94,6 +114,21 @@ pub(super) fn pipeline(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_of_a_file_are_used_where_the_kernel_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, lib) = (dir.path().join("own"), dir.path().join("lib"));
+        std::fs::create_dir_all(lib.join("metadata")).unwrap();
+        assert_eq!(candidate(&own, &lib, "6.1.0"), None);
+        std::fs::write(lib.join("btf"), "").unwrap();
+        assert_eq!(candidate(&own, &lib, "6.1.0"), Some(lib.join("btf")));
+        let of_release = lib.join("metadata/vmlinux-6.1.0");
+        std::fs::write(&of_release, "").unwrap();
+        assert_eq!(candidate(&own, &lib, "6.1.0"), Some(of_release));
+        std::fs::write(&own, "").unwrap();
+        assert_eq!(candidate(&own, &lib, "6.1.0"), None);
+    }
 
     #[test]
     fn rings_are_powers_of_two_of_what_was_asked() {
