@@ -263,9 +263,10 @@ impl Finder<'_> {
             index: u32::try_from(index).unwrap_or(u32::MAX),
             declaration: spaced(&field.ty, &field.name),
             name: field.name.clone(),
-            kind: tracepoint::Value::of(self.btf, field).kind(field).filter(|kind| {
-                // Bytes need a length, which a record's array has by itself.
-                !matches!(kind, TypeName::CharBuf) || field.array.is_some()
+            // Arrays are recognized, and have their length in the record.
+            kind: tracepoint::Value::of(self.btf, field).kind(field).map(|kind| match kind {
+                TypeName::CharBuf | TypeName::ConstBuf => TypeName::Auto,
+                kind => kind,
             }),
             length: None,
         };
