@@ -108,7 +108,7 @@ impl Files {
         // One that was named has to be there.
         paths.extend(self.file.clone());
         for path in paths {
-            let stamp = stamp(&path);
+            let stamp = stamp(&path).filter(|stamp| !is_fresh(*stamp));
             let file = path.display().to_string();
             let read = read(&path);
             let text = read.as_ref().ok().cloned();
