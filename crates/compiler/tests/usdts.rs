@@ -251,6 +251,8 @@ fn arguments_in_memory_are_set() {
         harness.load(&setting(&path, argument, 77));
         let (seen, status) = run(&mut harness, &path);
         assert_eq!((seen.len(), status), (1, 77), "{argument}");
+        // What the program passed, not what it goes on with.
+        assert!(matches!(seen[0].args[0], Some(Observed::Int(3))), "{:?}", seen[0].args);
         harness.policies.set_mode(&key, policy::checked::Mode::Monitor).unwrap();
         assert_eq!(run(&mut harness, &path).1, 3);
         let done = harness.policies.counters(&key).unwrap().unwrap()[0].total();

@@ -29,7 +29,7 @@ use crate::Error;
 use crate::emit::map::{control, counter};
 use crate::emit::section::{Role, Section};
 use crate::emit::{Emitter, map};
-use crate::plan::Denial;
+use crate::plan::{Denial, Source};
 use ebpf::{AtomicOp, Block, Cond, Operand, Size, Value};
 use policy::checked::{Action, Placed, Selector};
 
@@ -78,6 +78,13 @@ impl Emitter<'_> {
         };
         if !hook.selectors.iter().any(acts) {
             return Ok(());
+        }
+        for action in hook.selectors.iter().flat_map(|selector| &selector.actions) {
+            if let Action::Set { argument, .. } = action.value
+                && let Some(Source::Operand(operand)) = hook.args.get(argument).map(|at| &at.source)
+            {
+                self.keep_before_set(operand);
+            }
         }
         let done = self.b.create_block();
         for (index, selector) in hook.selectors.iter().enumerate() {

@@ -63,6 +63,8 @@ pub(crate) struct Emitter<'k> {
     pub(crate) owner: Option<Owner>,
     /// While a buffer is captured at return: where it is.
     pub(crate) returned_buffer: Option<Value>,
+    /// What arguments were that actions may have set since.
+    pub(super) before_set: Vec<super::operand::BeforeSet>,
     /// Number of the run in which a file is being measured, once that was asked for.
     pub(crate) measured_in: Option<Var>,
     /// The policy's lines.

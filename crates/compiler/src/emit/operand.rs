@@ -3,12 +3,23 @@
 use super::load::{Reading, status};
 use super::{Context, Emitter};
 use crate::plan::{Operand, OperandPlace};
-use ebpf::{Block, Size, Value};
+use ebpf::{Block, Cond, Size, Value, Var};
+
+/// What an argument was before an action could set it.
+pub(crate) struct BeforeSet {
+    operand: Operand,
+    value: Var,
+    /// Whether it could be read.
+    known: Var,
+}
 
 impl Emitter<'_> {
     /// An argument, extended to 64 bits by its sign or by zeros. Goes to `fault`, which takes a status,
     /// where it is in memory that cannot be read; without `fault` it is 0 then.
     pub(super) fn operand(&mut self, operand: &Operand, fault: Option<Block>) -> Value {
+        if let Some(value) = self.before_set(operand, fault) {
+            return value;
+        }
         let (value, size) = match &operand.place {
             OperandPlace::Constant(value) => return self.b.iconst(*value),
             OperandPlace::Register(register) => (self.user_register(*register), register.1),
@@ -29,6 +40,41 @@ impl Emitter<'_> {
             size if operand.signed => self.b.sext(value, size),
             size => self.b.zext(value, size),
         }
+    }
+
+    /// Reads an argument that an action is going to set: from here on it is what the program was called with.
+    pub(crate) fn keep_before_set(&mut self, operand: &Operand) {
+        if self.before_set.iter().any(|kept| kept.operand == *operand) {
+            return;
+        }
+        let (value, known) = (self.b.var(), self.b.var());
+        let zero = self.b.iconst(0);
+        self.b.def(value, zero);
+        self.b.def(known, zero);
+        let (fault, next) = (self.b.create_block(), self.b.create_block());
+        self.b.append_param(fault);
+        let found = self.operand(operand, Some(fault));
+        self.b.def(value, found);
+        let yes = self.b.iconst(1);
+        self.b.def(known, yes);
+        self.b.jump(next, &[]);
+        self.b.switch_to(fault);
+        self.b.jump(next, &[]);
+        self.b.switch_to(next);
+        self.before_set.push(BeforeSet { operand: operand.clone(), value, known });
+    }
+
+    fn before_set(&mut self, operand: &Operand, fault: Option<Block>) -> Option<Value> {
+        let kept = self.before_set.iter().find(|kept| kept.operand == *operand)?;
+        let (value, known) = (kept.value, kept.known);
+        if let Some(fault) = fault {
+            let next = self.b.create_block();
+            let known = self.b.get(known);
+            let status = self.b.iconst(status::ADDRESS.into());
+            self.b.branch(Cond::Ne, known, 0, next, &[], fault, &[status]);
+            self.b.switch_to(next);
+        }
+        Some(self.b.get(value))
     }
 
     /// The address of an argument that is in memory; 0 for others.

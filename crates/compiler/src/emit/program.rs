@@ -309,6 +309,7 @@ fn emitter<'k>(
         climbed: None,
         owner: None,
         returned_buffer: None,
+        before_set: Vec::new(),
         measured_in: None,
         lines,
         scopes,

@@ -67,7 +67,10 @@ impl Plan {
             Action::Override(error) => hook.denial.as_ref().map_or(Ok(()), |by| denies(by, *error)),
             Action::NotifyEnforcer { error, signal } => self.enforcers_act(*error, *signal),
             Action::SetRegisters(_) => {
-                Err(Shortfall::All("this version does not do that".to_owned()))
+                let why = "changes registers of the process, which this version does on no kernel: \
+                           Sigkill ends the process instead, and Set in `usdts` changes an argument \
+                           that is in memory";
+                Err(Shortfall::All(why.to_owned()))
             }
             Action::Set { .. } => match &hook.denial {
                 Some(Denial::Impossible(why)) => Err(Shortfall::All(why.clone())),

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use elf::synthetic::{Section, Symbol, Synthetic, TEXT, probe_note};
 
 use super::case::{Case, Report, put, tool_at};
@@ -87,8 +87,8 @@ pub(super) const CASES: &[Case] = &[
             ],
         )]),
     Case::new("usdt-set.yaml")
-        .prepare(|_| put(PROBED_TO_CHANGE, &probed(["tetragon", "test_4B", "-4@%edi -4@$2 -4@$3"])))
-        .provoke(|_| execute(PROBED_TO_CHANGE))
+        .prepare(|_| put(PROBED_TO_CHANGE, &changed()))
+        .provoke(|_| change())
         .reports(&[Report::of(
             "process_usdt",
             &[
@@ -96,6 +96,8 @@ pub(super) const CASES: &[Case] = &[
                 ("path", PROBED_TO_CHANGE),
                 ("provider", "tetragon"),
                 ("name", "test_4B"),
+                // What the program passed.
+                ("args.0.int_arg", "7"),
                 ("action", "KPROBE_ACTION_SET"),
             ],
         )]),
@@ -125,6 +127,29 @@ fn probed(texts: [&str; 3]) -> Vec<u8> {
     let probe = TEXT + ZERO.len() as u64;
     program.section(Section::note(".note.stapsdt", &probe_note(probe, 0, 0, texts)));
     program.bytes()
+}
+
+/// A program that ends with the number that it passes to its probe in memory: 7, unless that is changed.
+fn changed() -> Vec<u8> {
+    let before = [
+        &[0x48, 0x83, 0xec, 0x10][..],         // sub rsp, 16
+        &[0xc7, 0x44, 0x24, 0x0c, 7, 0, 0, 0], // mov dword ptr [rsp + 12], 7
+    ]
+    .concat();
+    let after = [0x8b, 0x7c, 0x24, 0x0c]; // mov edi, [rsp + 12]
+    let mut program = Synthetic::new();
+    program.text(&[&before[..], &[0x90], &after, &EXIT].concat());
+    let probe = TEXT + before.len() as u64;
+    let texts = ["tetragon", "test_4B", "-4@12(%rsp) -4@$2 -4@$3"];
+    program.section(Section::note(".note.stapsdt", &probe_note(probe, 0, 0, texts)));
+    program.bytes()
+}
+
+/// Passes the probe whose argument the policy sets to 32.
+fn change() -> Result<()> {
+    let ended = Command::new(PROBED_TO_CHANGE).status()?;
+    ensure!(ended.code() == Some(32), "the argument was not set: {ended}");
+    Ok(())
 }
 
 fn execute(path: &str) -> Result<()> {
