@@ -243,7 +243,11 @@ impl Emitter<'_> {
             };
             let marked = hop.tags.user || hop.tags.percpu || hop.tags.rcu;
             let structure = hop.pointee.is_some_and(|to| self.machine.btf.is_composite(to));
-            at = Loaded { value, typed: plain && structure && !marked && !last };
+            // The verifier takes `d_inode` of dentries and `sk` of sockets never to be null, which they can
+            // be (see `value::file`): what they point to is read by the helper.
+            let doubtful =
+                hop.pointee.is_some_and(|to| matches!(self.machine.btf.name(to), "inode" | "sock"));
+            at = Loaded { value, typed: plain && structure && !marked && !doubtful && !last };
         }
         Ok(at)
     }

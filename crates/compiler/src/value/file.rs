@@ -24,6 +24,12 @@ pub(crate) struct Object {
     pub(crate) mount: Option<Base>,
 }
 
+/// Members that the verifier takes never to be null where it trusts the structure, so that it removes tests
+/// of them and lets loads from them fault: `BTF_TYPE_SAFE_TRUSTED` in kernel/bpf/verifier.c, since Linux 6.4,
+/// before which nothing is trusted so. But negative dentries have no inode (a program that read its mode would
+/// panic 6.12), and sockets that are being made have no sock.
+const NULL_ALL_THE_SAME: [(&str, &str); 2] = [("dentry", "d_inode"), ("socket", "sk")];
+
 impl Emitter<'_> {
     /// An address as a pointer of a type that the verifier knows, where the kernel has such a thing.
     pub(crate) fn typed(&mut self, address: Value, structure: &str) -> Result<Base, Error> {
@@ -48,6 +54,13 @@ impl Emitter<'_> {
     ) -> Result<Base, Error> {
         let pointer = self.member(base, structure, member)?;
         match base {
+            // A cast pointer is one that the verifier trusts nothing of: loads of it read 0 at null.
+            Base::Typed(_) if NULL_ALL_THE_SAME.contains(&(structure, member)) => {
+                Ok(match self.typed(pointer, to)? {
+                    Base::Address(pointer) => Base::Typed(pointer),
+                    cast => cast,
+                })
+            }
             Base::Typed(_) => Ok(Base::Typed(pointer)),
             Base::Address(_) => self.typed(pointer, to),
         }

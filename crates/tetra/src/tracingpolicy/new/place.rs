@@ -29,7 +29,7 @@ impl Place {
         Ok(Self { path, inner, directory })
     }
 
-    /// Values that match it by operator [`Self::operator`]: with a slash at the end for what is below it.
+    /// The value that matches it: with a slash at the end for what is below it.
     pub(super) fn value(&self) -> String {
         self.below(&self.path)
     }
