@@ -161,10 +161,12 @@ fn of_the_agent(lab: &Lab) -> Result<()> {
     ensure!(info["Name"].is_string() && info["Probes"].is_object(), "{info}");
     let build = said(&agent, &["version", "--server", "--build"])?;
     ensure!(build.contains("Server version: ") && build.contains("Compiler: "), "{build}");
-    let config = said(&agent, &["probe", "config"])?;
+    // Debian's kernels have their configuration in a file of the package, which is not in the machine.
+    let config = agent.ask(&["probe", "config"])?;
     ensure!(
-        config.lines().all(|line| line.starts_with("CONFIG_") && line.contains(':')),
-        "{config}"
+        config.stderr.contains("this kernel does not show its configuration")
+            || config.stdout.lines().all(|line| line.starts_with("CONFIG_") && line.contains(':')),
+        "{config:?}"
     );
     agent.stop()?;
     Ok(())
