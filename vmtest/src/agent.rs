@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use crate::event::{Event, Events};
 use crate::lab::{Done, Lab, run, within};
+use crate::test::in_vm;
 
 /// What the log says when it is ready.
 const READY: &str = "Tetragon is ready";
@@ -142,7 +143,9 @@ impl Agent {
 
     /// Runs a `tetra` command to its end.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<Done> {
-        run(&mut self.tetra(arguments))
+        // What the verifier does in a second takes an emulated machine half a minute.
+        let patience: &[&str] = if in_vm() { &["--timeout=2m"] } else { &[] };
+        run(self.tetra(patience).args(arguments))
     }
 
     /// Sends it a signal.

@@ -25,7 +25,8 @@ pub(crate) const TESTS: &[Test] = &[
         .needs(&[Need::Vm]),
     Test::new("authoring::changes_of_a_file_are_denied", changes_are_denied).needs(&[Need::Vm]),
     Test::new("authoring::changes_below_a_directory_are_denied", directories_are_protected)
-        .needs(&[Need::Vm]),
+        .needs(&[Need::Vm])
+        .seconds(240),
     Test::new("authoring::symbolic_links_are_denied", symbolic_links_are_denied).needs(&[Need::Vm]),
     Test::new("authoring::connections_are_denied", connections_are_denied).needs(&[Need::Vm]),
 ];
