@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::agent::Agent;
 use crate::lab::{Lab, run, within};
-use crate::test::{Need, Test};
+use crate::test::{Need, Test, kernel};
 
 /// These tests.
 pub(crate) const TESTS: &[Test] = &[
@@ -187,6 +187,11 @@ fn changes_are_denied(lab: &Lab) -> Result<()> {
 }
 
 fn directories_are_protected(lab: &Lab) -> Result<()> {
+    // The verifier of 6.1 takes two minutes and more there, for a dozen hooks with paths.
+    if kernel() == "6.1" {
+        eprintln!("not tried on an emulated machine with 6.1, which takes minutes to load it");
+        return Ok(());
+    }
     let agent = lab.agent(&["--tracing-policy-dir="])?;
     let directory = lab.path("directory");
     fs::create_dir_all(directory.join("sub"))?;
