@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Command as Clap, CommandFactory, FromArgMatches, Par
 
 use crate::{
     config, debug, dump, duration, eventlog, getevents, pinned, rthooks, schema, sensors,
-    stacktrace_tree, tracingpolicy,
+    stacktrace_tree, top, tracingpolicy, tree,
 };
 
 /// Talk to the agent: watch events, ask for its state, see what the kernel can do.
@@ -131,6 +131,10 @@ pub(crate) enum Command {
     /// Manage tracing policies
     #[command(visible_alias = "tp", subcommand)]
     Tracingpolicy(Box<tracingpolicy::Policy>),
+    /// Watch the busiest processes, policies and hooks, and what is lost
+    Top(Box<top::Flags>),
+    /// Print processes and what they began, as a tree
+    Tree(tree::Flags),
     /// Print the version
     Version {
         /// Also that of the agent

@@ -12,7 +12,7 @@ pub(crate) enum Error {
     OutputClosed,
     #[error("cannot write the output: {0}")]
     Write(#[source] io::Error),
-    #[error("cannot read events from standard input: {0}")]
+    #[error("cannot read events: {0}")]
     Read(#[source] io::Error),
     #[error(
         "no agent listens at {address} ({cause}).\n\
@@ -47,6 +47,8 @@ pub(crate) enum Error {
     Policy(String),
     #[error("cannot read the policy {path}: {cause}")]
     PolicyFile { path: PathBuf, cause: io::Error },
+    #[error("cannot read events from {path}: {cause}")]
+    EventFile { path: PathBuf, cause: io::Error },
     #[error("cannot write to {path}: {cause}")]
     Directory { path: PathBuf, cause: io::Error },
     #[error("{0}")]

@@ -12,11 +12,13 @@ mod duration;
 mod error;
 mod eventlog;
 mod getevents;
+mod hook_name;
 mod info;
 mod loglevel;
 mod output;
 mod pinned;
 mod probe;
+mod processes;
 mod rthooks;
 mod schema;
 mod sensors;
@@ -24,7 +26,9 @@ mod server;
 mod stacktrace_tree;
 mod status;
 mod table;
+mod top;
 mod tracingpolicy;
+mod tree;
 mod version;
 
 use std::path::Path;
@@ -88,6 +92,8 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
         Command::StacktraceTree(flags) => return stacktrace_tree::run(&global, *flags).await,
         Command::Status => status::run(&server()?).await?,
         Command::Tracingpolicy(command) => tracingpolicy::run(server, &command).await?,
+        Command::Top(flags) => return top::run(&global, *flags).await,
+        Command::Tree(flags) => return tree::run(&global, flags).await,
         Command::Version { server: ask, build } => {
             let server = if ask { Some(server()?) } else { None };
             version::run(server.as_ref(), build).await?

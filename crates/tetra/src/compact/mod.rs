@@ -21,7 +21,7 @@ use api::tetragon::{CapabilitiesType, GetEventsResponse, Process};
 
 pub(crate) use stack::of as stacks;
 use style::Colour;
-pub(crate) use style::{Style, quoted};
+pub(crate) use style::{Style, quoted, quoted_words};
 
 /// How to print events.
 #[derive(Debug, Clone, Copy)]

@@ -65,7 +65,7 @@ fn event_type(name: &str) -> Result<EventType, String> {
 
 impl Selection {
     /// The request for the agent.
-    pub(super) fn request(self) -> GetEventsRequest {
+    pub(crate) fn request(self) -> GetEventsRequest {
         let mut namespace = self.namespace;
         if self.host {
             namespace.push(String::new());

@@ -1,14 +1,16 @@
 //! `tetra getevents`: events from the agent or from standard input, as JSON or as compact lines.
 
 mod filter;
+mod lines;
 mod sink;
-mod stdin;
 mod stream;
 
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use api::tetragon::{GetEventsRequest, GetEventsResponse};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::cli::Global;
@@ -17,7 +19,6 @@ use crate::duration;
 use crate::error::Error;
 use crate::output::Output;
 use crate::server::Server;
-use crate::stacktrace_tree::Tree;
 pub(crate) use filter::Selection;
 use sink::{Form, Sink};
 
@@ -106,28 +107,79 @@ impl Flags {
 pub(crate) async fn run(global: &Global, flags: Flags) -> Result<(), Error> {
     let sink = flags.sink()?;
     let again = flags.reconnect.then_some(flags.reconnect_wait);
-    each(global, flags.selection, again, sink).await
+    let request = flags.selection.request();
+    match Source::new(None)? {
+        Source::Agent => stream::run(&Server::new(global)?, request, again, sink).await,
+        source => collect(global, source, request, sink).await,
+    }
 }
 
-/// Collects the stacks of events, from wherever they come, until there are no more.
+/// Whoever takes events.
+pub(crate) trait Consumer: Send + 'static {
+    /// Takes one.
+    ///
+    /// # Errors
+    /// When no more can be taken.
+    fn put(&mut self, event: &GetEventsResponse) -> Result<(), Error>;
+
+    /// Called before a wait for the next one.
+    ///
+    /// # Errors
+    /// When no more can be taken.
+    fn flush(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// What many events make together, to be looked at meanwhile or afterwards.
+pub(crate) trait Collect: Send + 'static {
+    /// Adds what an event tells.
+    fn add(&mut self, event: &GetEventsResponse);
+}
+
+impl<T: Collect> Consumer for Arc<Mutex<T>> {
+    fn put(&mut self, event: &GetEventsResponse) -> Result<(), Error> {
+        self.lock().unwrap_or_else(PoisonError::into_inner).add(event);
+        Ok(())
+    }
+}
+
+/// Where events come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The agent.
+    Agent,
+    /// Standard input, a JSON object per line.
+    Input,
+    /// A file of such lines.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The file, if one is named (`-`: standard input); else standard input, if something comes there;
+    /// else the agent.
+    pub(crate) fn new(file: Option<PathBuf>) -> Result<Self, Error> {
+        Ok(match file {
+            Some(file) if file.as_os_str() == "-" => Self::Input,
+            Some(file) => Self::File(file),
+            None if lines::is_input().map_err(Error::Read)? => Self::Input,
+            None => Self::Agent,
+        })
+    }
+}
+
+/// Hands over all events of a source that the request asks for, until there are no more.
 pub(crate) async fn collect(
     global: &Global,
-    selection: Selection,
-    tree: Arc<Mutex<Tree>>,
+    source: Source,
+    request: GetEventsRequest,
+    consumer: impl Consumer,
 ) -> Result<(), Error> {
-    each(global, selection, None, Sink::new(Form::Tree(tree), Output::stdout()?)).await
-}
-
-async fn each(
-    global: &Global,
-    selection: Selection,
-    again: Option<Duration>,
-    sink: Sink,
-) -> Result<(), Error> {
-    if stdin::is_input().map_err(Error::Read)? {
-        stdin::run(global.max_recv_size, &selection.request(), sink).await
-    } else {
-        let server = Server::new(global)?;
-        stream::run(&server, selection.request(), again, sink).await
+    match source {
+        Source::Agent => stream::run(&Server::new(global)?, request, None, consumer).await,
+        Source::Input => lines::run(None, global.max_recv_size, &request, consumer).await,
+        Source::File(path) => {
+            lines::run(Some(path), global.max_recv_size, &request, consumer).await
+        }
     }
 }

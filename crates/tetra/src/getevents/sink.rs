@@ -1,14 +1,12 @@
 //! Where events go: each is put into its form and written.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use api::tetragon::kprobe_argument::Arg;
 use api::tetragon::{GetEventsResponse, KprobeArgument, get_events_response::Event};
 
+use super::Consumer;
 use crate::compact::Compact;
 use crate::error::Error;
 use crate::output::{Output, complain};
-use crate::stacktrace_tree::Tree;
 
 /// What to make of an event.
 #[derive(Debug)]
@@ -19,8 +17,6 @@ pub(super) enum Form {
     Compact(Compact),
     /// The bytes that are written to the file of this path, raw.
     Tty(String),
-    /// Nothing: stacks are collected.
-    Tree(Arc<Mutex<Tree>>),
 }
 
 /// Writes events in a form.
@@ -34,9 +30,11 @@ impl Sink {
     pub(super) fn new(form: Form, output: Output) -> Self {
         Self { form, output }
     }
+}
 
+impl Consumer for Sink {
     /// Writes an event. One that has no such form is reported on standard error.
-    pub(super) fn put(&mut self, event: &GetEventsResponse) -> Result<(), Error> {
+    fn put(&mut self, event: &GetEventsResponse) -> Result<(), Error> {
         match &self.form {
             Form::Json => match serde_json::to_string(event) {
                 Ok(mut line) => {
@@ -59,15 +57,11 @@ impl Sink {
                 Some(bytes) => self.output.write(bytes),
                 None => Ok(()),
             },
-            Form::Tree(tree) => {
-                tree.lock().unwrap_or_else(PoisonError::into_inner).add(event);
-                Ok(())
-            }
         }
     }
 
-    /// Writes out what was collected: to be called before a wait.
-    pub(super) fn flush(&mut self) -> Result<(), Error> {
+    /// Writes out what was collected.
+    fn flush(&mut self) -> Result<(), Error> {
         self.output.flush()
     }
 }

@@ -8,18 +8,18 @@ use std::time::Duration;
 use api::tetragon::{GetEventsRequest, GetEventsResponse};
 use tonic::{Status, Streaming};
 
-use super::sink::Sink;
+use super::Consumer;
 use crate::error::Error;
 use crate::output::complain;
 use crate::server::Server;
 
-/// Prints the agent's events until it goes away or the reader does. With `again`, waits that long
+/// Hands over the agent's events until it goes away or the reader does. With `again`, waits that long
 /// and connects anew each time that the agent cannot be reached or goes away.
 pub(super) async fn run(
     server: &Server,
     request: GetEventsRequest,
     again: Option<Duration>,
-    mut sink: Sink,
+    mut sink: impl Consumer,
 ) -> Result<(), Error> {
     loop {
         let error = match once(server, &request, &mut sink).await {
@@ -33,7 +33,11 @@ pub(super) async fn run(
     }
 }
 
-async fn once(server: &Server, request: &GetEventsRequest, sink: &mut Sink) -> Result<(), Error> {
+async fn once(
+    server: &Server,
+    request: &GetEventsRequest,
+    sink: &mut impl Consumer,
+) -> Result<(), Error> {
     let mut events = server.call(async |client| client.get_events(request.clone()).await).await?;
     loop {
         match next(&mut events, sink).await? {
@@ -53,7 +57,7 @@ async fn once(server: &Server, request: &GetEventsRequest, sink: &mut Sink) -> R
 /// The next event. When there is none yet, what was collected is written out before the wait.
 async fn next(
     events: &mut Streaming<GetEventsResponse>,
-    sink: &mut Sink,
+    sink: &mut impl Consumer,
 ) -> Result<Result<Option<GetEventsResponse>, Status>, Error> {
     let mut message = pin!(events.message());
     if let Poll::Ready(event) = poll_once(message.as_mut()) {

@@ -13,9 +13,9 @@ use clap::{Args, ValueEnum};
 use crate::cli::Global;
 use crate::duration;
 use crate::error::Error;
-use crate::getevents::{self, Selection};
+use crate::getevents::{self, Selection, Source};
 use crate::output;
-pub(crate) use tree::Tree;
+use tree::Tree;
 
 /// Which stack of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,6 +59,7 @@ pub(crate) struct Flags {
 /// Collects until the time is over, the events end, or Ctrl-C; then prints.
 pub(crate) async fn run(global: &Global, flags: Flags) -> Result<(), Error> {
     let tree = Arc::new(Mutex::new(Tree::new(flags.stack, flags.callers)));
+    let (source, request) = (Source::new(None)?, flags.selection.request());
     let ended = async {
         match flags.time {
             Duration::ZERO => std::future::pending().await,
@@ -69,7 +70,7 @@ pub(crate) async fn run(global: &Global, flags: Flags) -> Result<(), Error> {
         biased;
         signal = tokio::signal::ctrl_c() => signal.map_err(Error::Start),
         () = ended => Ok(()),
-        result = getevents::collect(global, flags.selection, tree.clone()) => result,
+        result = getevents::collect(global, source, request, tree.clone()) => result,
     };
     let tree = tree.lock().unwrap_or_else(PoisonError::into_inner);
     output::print(&tree.print(flags.output))?;

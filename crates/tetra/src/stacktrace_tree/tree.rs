@@ -8,6 +8,8 @@ use api::tetragon::{GetEventsResponse, StackTraceEntry};
 
 use super::{Form, Which};
 use crate::compact::{quoted, stacks};
+use crate::getevents::Collect;
+use crate::hook_name::hook_name;
 
 /// Functions in all; further stacks are only counted.
 const NODES_MAX: usize = 200_000;
@@ -40,9 +42,11 @@ impl Tree {
     pub(crate) fn new(which: Which, callers: bool) -> Self {
         Self { which, callers, root: Node::default(), nodes: 0, left_out: 0, without: 0 }
     }
+}
 
+impl Collect for Tree {
     /// Adds the stack of an event.
-    pub(crate) fn add(&mut self, event: &GetEventsResponse) {
+    fn add(&mut self, event: &GetEventsResponse) {
         let Some(body) = &event.event else { return };
         let Some((kernel, user)) = stacks(body) else { return };
         // Innermost first, as events have them.
@@ -75,7 +79,9 @@ impl Tree {
         }
         node.ends += 1;
     }
+}
 
+impl Tree {
     /// The tree as text.
     pub(crate) fn print(&self, form: Form) -> String {
         let mut out = String::new();
@@ -134,14 +140,7 @@ fn folded<'n>(out: &mut String, node: &'n Node, way: &mut Vec<&'n str>) {
 
 /// Where it was seen, as the innermost frame.
 fn hook(event: &Event) -> String {
-    let text = match event {
-        Event::ProcessKprobe(hit) => format!("[kprobe {}]", hit.function_name),
-        Event::ProcessTracepoint(hit) => format!("[tracepoint {}/{}]", hit.subsys, hit.event),
-        Event::ProcessUprobe(hit) => format!("[uprobe {} {}]", hit.path, hit.symbol),
-        Event::ProcessUsdt(hit) => format!("[usdt {} {}/{}]", hit.path, hit.provider, hit.name),
-        _ => String::new(),
-    };
-    one_line(&text)
+    hook_name(event).map_or_else(String::new, |name| one_line(&format!("[{name}]")))
 }
 
 fn kernel_frame(frame: &StackTraceEntry) -> String {

@@ -56,7 +56,8 @@ pub(super) fn failures(policies: &[TracingPolicyStatus]) -> Vec<String> {
         .collect()
 }
 
-fn row(policy: &TracingPolicyStatus) -> Vec<String> {
+/// What a policy's actions did: events posted, interferences, and those that monitoring left out.
+pub(crate) fn done(policy: &TracingPolicyStatus) -> [u64; 3] {
     let counters = policy.stats.as_ref().and_then(|stats| stats.action_counters);
     let TracingPolicyActionCounters {
         post,
@@ -77,6 +78,11 @@ fn row(policy: &TracingPolicyStatus) -> Vec<String> {
     } = counters.unwrap_or_default();
     let enforced = signal + r#override + notify_enforcer + set;
     let monitored = monitor_signal + monitor_override + monitor_notify_enforcer + monitor_set;
+    [post, enforced, monitored]
+}
+
+fn row(policy: &TracingPolicyStatus) -> Vec<String> {
+    let [post, enforced, monitored] = done(policy);
     let namespace = match policy.namespace.as_str() {
         "" => "(global)",
         namespace => namespace,
@@ -107,12 +113,12 @@ fn hook_row(hook: &HookStatus) -> Vec<String> {
 }
 
 /// The name of a state without what all states begin with, in lower case.
-pub(super) fn lower(name: &str, prefix: &str) -> String {
+pub(crate) fn lower(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }
 
 /// `2.40 MB`; `999 B`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} B");
     }

@@ -24,6 +24,7 @@ use policy::checked::Mode;
 use crate::error::Error;
 use crate::output::complain;
 use crate::server::Server;
+pub(crate) use list::{done, lower, size};
 
 /// Commands.
 #[derive(Debug, Subcommand)]

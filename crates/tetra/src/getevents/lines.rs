@@ -1,4 +1,4 @@
-//! Events from standard input, a JSON object per line, filtered here as the agent filters its own.
+//! Events from standard input or a file, a JSON object per line, filtered here as the agent filters its own.
 //!
 //! What is no event, and lines longer than an event may be, are reported on standard error with
 //! their number, and passed over. Collected output is written out before every read that may wait,
@@ -8,11 +8,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
 
 use api::tetragon::{GetEventsRequest, GetEventsResponse};
 use filters::{FieldFilters, Selection};
 
-use super::sink::Sink;
+use super::Consumer;
 use crate::error::Error;
 use crate::output::complain;
 
@@ -26,14 +27,23 @@ fn open() -> io::Result<File> {
     io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// Prints the events that come in, until there are no more.
-pub(super) async fn run(limit: usize, request: &GetEventsRequest, sink: Sink) -> Result<(), Error> {
+/// Hands over the events of a file, or those that come in, until there are no more.
+pub(super) async fn run(
+    file: Option<PathBuf>,
+    limit: usize,
+    request: &GetEventsRequest,
+    sink: impl Consumer,
+) -> Result<(), Error> {
     let wrong = |error: filters::FilterError| Error::Usage(error.to_string());
     let selection = Selection::new(&request.allow_list, &request.deny_list).map_err(wrong)?;
     let fields = FieldFilters::new(&request.field_filters).map_err(wrong)?;
     // Reads may wait forever, so they have a thread to themselves.
     let work = tokio::task::spawn_blocking(move || {
-        let input = BufReader::with_capacity(64 * 1024, open().map_err(Error::Read)?);
+        let file = match file {
+            Some(path) => File::open(&path).map_err(|cause| Error::EventFile { path, cause })?,
+            None => open().map_err(Error::Read)?,
+        };
+        let input = BufReader::with_capacity(64 * 1024, file);
         copy(input, limit, &selection, &fields, sink)
     });
     work.await.map_err(|cause| Error::Start(io::Error::other(cause)))?
@@ -44,7 +54,7 @@ fn copy<R: Read>(
     limit: usize,
     selection: &Selection,
     fields: &FieldFilters,
-    mut sink: Sink,
+    mut sink: impl Consumer,
 ) -> Result<(), Error> {
     let mut line = Vec::new();
     let mut number = 0u64;
@@ -78,7 +88,7 @@ fn read_line<R: Read>(
     input: &mut BufReader<R>,
     limit: usize,
     line: &mut Vec<u8>,
-    sink: &mut Sink,
+    sink: &mut impl Consumer,
 ) -> Result<Option<usize>, Error> {
     let mut length = 0;
     loop {
