@@ -26,6 +26,24 @@ pub fn tcp_state(number: u8) -> Option<&'static str> {
     STATES.of(number.into())
 }
 
+/// Number of an address family, by its name.
+#[must_use]
+pub fn family_number(name: &str) -> Option<u16> {
+    FAMILIES.number(name)
+}
+
+/// Number of a protocol of IP, by its name.
+#[must_use]
+pub fn protocol_number(name: &str) -> Option<u16> {
+    PROTOCOLS.number(name)
+}
+
+/// Number of the state of a TCP socket, by its name.
+#[must_use]
+pub fn tcp_state_number(name: &str) -> Option<u8> {
+    STATES.number(name).and_then(|number| u8::try_from(number).ok())
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -37,5 +55,9 @@ mod tests {
         assert_eq!(super::tcp_state(0), None);
         assert_eq!(super::capability(1), Some("CAP_DAC_OVERRIDE"));
         assert_eq!(super::capability(41), None);
+        assert_eq!(super::family_number("AF_INET6"), Some(10));
+        assert_eq!(super::protocol_number("IPPROTO_UDP"), Some(17));
+        assert_eq!(super::tcp_state_number("TCP_CLOSE"), Some(7));
+        assert_eq!(super::family_number("10"), None);
     }
 }

@@ -8,7 +8,7 @@ use api::tetragon::LogLevel;
 use clap::{ArgAction, Args, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    config, debug, dump, duration, eventlog, getevents, pinned, rthooks, schema, sensors,
+    config, debug, dump, duration, eventlog, getevents, pinned, replay, rthooks, schema, sensors,
     stacktrace_tree, top, tracingpolicy, tree,
 };
 
@@ -112,6 +112,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Option<Probe>,
     },
+    /// Print which exported events a policy would have matched
+    Replay(Box<replay::Flags>),
     /// Tell the agent what container runtimes tell it
     #[command(hide = true, subcommand)]
     Rthooks(rthooks::Rthooks),

@@ -19,6 +19,7 @@ mod output;
 mod pinned;
 mod probe;
 mod processes;
+mod replay;
 mod rthooks;
 mod schema;
 mod sensors;
@@ -92,6 +93,7 @@ async fn dispatch(global: Global, command: Command) -> Result<(), Error> {
         Command::StacktraceTree(flags) => return stacktrace_tree::run(&global, *flags).await,
         Command::Status => status::run(&server()?).await?,
         Command::Tracingpolicy(command) => tracingpolicy::run(server, &command).await?,
+        Command::Replay(flags) => return replay::run(&global, *flags).await,
         Command::Top(flags) => return top::run(&global, *flags).await,
         Command::Tree(flags) => return tree::run(&global, flags).await,
         Command::Version { server: ask, build } => {

@@ -110,6 +110,11 @@ impl Names {
 }
 
 impl Names {
+    /// The number of a name.
+    pub(crate) fn number(&self, name: &str) -> Option<u16> {
+        self.table.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+    }
+
     /// The name of a number; the first where there are several.
     pub(crate) fn of(&self, number: u16) -> Option<&'static str> {
         self.table.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)

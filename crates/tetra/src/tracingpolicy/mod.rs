@@ -189,7 +189,7 @@ pub(crate) async fn run(
 }
 
 /// The text of a policy file.
-fn read(file: &Path) -> Result<String, Error> {
+pub(crate) fn read(file: &Path) -> Result<String, Error> {
     let failed = |cause| Error::PolicyFile { path: file.to_owned(), cause };
     std::fs::read_to_string(file).map_err(failed)
 }
