@@ -33,6 +33,19 @@ pub(crate) mod at {
     pub(crate) const SIZE: i16 = WINDOW + 8 * crate::walk::WINDOW as i16;
 }
 
+/// What is kept of a way up from one filter to the next, of the same policy or of others at the same hook.
+pub(crate) mod kept {
+    /// What the functions work on ([`at`](super::at)).
+    pub(crate) const MEMORY: i16 = 0;
+    /// Of which value it is: 1 + its index among the program's ([`Paths`](crate::emit::Paths)); 0: of none
+    /// yet (u64).
+    pub(crate) const OF: i16 = super::at::SIZE;
+    /// How it ended ([`end`](crate::walk::end)) (u64).
+    pub(crate) const ENDED: i16 = OF + 8;
+    /// Size.
+    pub(crate) const SIZE: i16 = ENDED + 8;
+}
+
 /// The function did not get to an end; besides what [`end`] has. It can be called again to go on.
 const MORE: i32 = 3;
 /// Dentries and mounts that one call passes at most. The verifier goes through every one of them.
@@ -89,18 +102,16 @@ pub(crate) fn define(
     Ok(())
 }
 
-/// Goes up from a dentry; `memory` is initialized memory of [`at::SIZE`] bytes, where the topmost
-/// components are then. Gives one of [`end`], or something else when there are too many components.
-pub(crate) fn call(b: &mut FunctionBuilder, functions: &Functions, memory: ebpf::Slot) -> Value {
+/// Goes up from a dentry; `memory` is the address of [`at::SIZE`] bytes of initialized memory, where the
+/// topmost components are then. Gives one of [`end`], or something else when there are too many components.
+pub(crate) fn call(b: &mut FunctionBuilder, functions: &Functions, memory: Value) -> Value {
     let on = b.create_block();
     let ended = b.append_param(on);
     let more = b.create_block();
-    let address = b.slot_addr(memory, 0);
-    let first = b.call_func(functions.climb, &[address]);
+    let first = b.call_func(functions.climb, &[memory]);
     b.branch(Cond::Eq, first, MORE, more, &[], on, &[first]);
     b.switch_to(more);
-    let address = b.slot_addr(memory, 0);
-    let then = b.call_func(functions.climb_on, &[address]);
+    let then = b.call_func(functions.climb_on, &[memory]);
     b.jump(on, &[then]);
     b.switch_to(on);
     ended

@@ -1,6 +1,7 @@
 //! One function of a policy's program under construction.
 
 use super::context::Context;
+use super::Paths;
 use super::lines::Lines;
 use super::map::Maps;
 use super::record::{Position, Text};
@@ -57,7 +58,12 @@ pub(crate) struct Emitter<'k> {
     pub(super) texts: HashMap<Position, Text>,
     /// Where names are compared, [`NAME_SLOT`] bytes.
     pub(crate) names: Option<Slot>,
-    /// The topmost components of a path, where several filters ask for them.
+    /// The paths whose topmost components filters of the program ask for.
+    pub(crate) paths: &'k Paths,
+    /// Memory of the caller where those are kept, [`kept::SIZE`](crate::climb::kept::SIZE) bytes, if it
+    /// lends some.
+    pub(crate) lent: Option<Value>,
+    /// Where they are kept, where several filters ask for them.
     pub(crate) climbed: Option<Climbed>,
     /// Whom the section's socket belongs to, where that was looked up.
     pub(crate) owner: Option<Owner>,
@@ -78,15 +84,13 @@ pub(crate) struct Emitter<'k> {
 /// Size of [`Emitter::names`].
 pub(crate) const NAME_SLOT: usize = 64;
 
-/// Topmost components that are kept from one filter to the next.
+/// Where topmost components are kept from one filter to the next ([`kept`](crate::climb::kept)).
 #[derive(Clone, Copy)]
-pub(crate) struct Climbed {
-    /// What [`climb`](crate::climb) works on.
-    pub(crate) memory: Slot,
-    /// Of which value they are: 1 + its [`Position::code`]; 0: of none yet.
-    pub(crate) of: Var,
-    /// How the way up ended ([`end`](crate::walk::end)).
-    pub(crate) ended: Var,
+pub(crate) enum Climbed {
+    /// In the function's own part of the stack.
+    Own(Slot),
+    /// In its caller's.
+    Lent(Value),
 }
 
 /// Where a test goes on.

@@ -9,6 +9,7 @@ use crate::flow::{choose, return_if, when};
 use crate::follow::scopes::Scopes;
 use crate::follow::workloads::{CGROUPS, WORKLOADS};
 use crate::read::{Base, Reader};
+use crate::test::nothing_climbed;
 use crate::{Error, Machine, helper};
 use ebpf::{
     Cond, FuncId, Function, FunctionBuilder, MapRef, Module, Size, Slot, Template, Value, template,
@@ -44,6 +45,8 @@ pub(super) struct Body {
     pub(super) decides: bool,
     /// It comes after the others of its system call.
     pub(super) last: bool,
+    /// It takes memory for what is kept of the way up a path.
+    pub(super) lent: bool,
     /// The function.
     pub(super) function: Function,
 }
@@ -58,6 +61,34 @@ pub(super) struct Called {
     pub(super) decides: bool,
     /// It is for several system calls, and takes the number of the one that is made too.
     pub(super) numbered: bool,
+    /// It takes memory for what is kept of the way up a path.
+    pub(super) lent: bool,
+}
+
+impl Called {
+    /// Calls it; `climbed`: that memory.
+    pub(super) fn call(
+        &self,
+        b: &mut FunctionBuilder,
+        context: Value,
+        climbed: Option<Slot>,
+    ) -> Value {
+        match climbed.filter(|_| self.lent) {
+            Some(climbed) => {
+                let climbed = b.slot_addr(climbed, 0);
+                b.call_func(self.id, &[context, climbed])
+            }
+            None => b.call_func(self.id, &[context]),
+        }
+    }
+}
+
+/// A function that takes a row behind what its sections take.
+#[derive(Clone, Copy)]
+struct Folded {
+    body: FuncId,
+    /// That includes memory for what is kept of the way up a path.
+    lent: bool,
 }
 
 /// What rows are chosen by.
@@ -97,7 +128,7 @@ pub(super) fn define(
             Some(folded) if group.iter().any(|body| body.key != key) => {
                 let keys: Vec<u32> = group.iter().filter_map(|body| body.key).map(number).collect();
                 let id = selection.numbered(folded, &keys)?;
-                called.push(Called { key: None, id, decides: false, numbered: true });
+                called.push(Called { key: None, id, decides: false, numbered: true, lent: false });
             }
             Some(folded) => {
                 let numbers: Option<Vec<u32>> = group.iter().map(|body| body.restriction).collect();
@@ -108,13 +139,13 @@ pub(super) fn define(
                     Some(numbers) => selection.restricted(folded, &numbers)?,
                     None => selection.all(folded)?,
                 };
-                called.push(Called { key, id, decides: false, numbered: false });
+                called.push(Called { key, id, decides: false, numbered: false, lent: false });
             }
             None => {
-                for Body { key, function, decides, .. } in group {
+                for Body { key, function, decides, lent, .. } in group {
                     let id = selection.module.declare(function.name(), function.params());
                     selection.module.define(id, function);
-                    called.push(Called { key, id, decides, numbered: false });
+                    called.push(Called { key, id, decides, numbered: false, lent });
                 }
             }
         }
@@ -270,7 +301,7 @@ impl Selection<'_> {
         folded: Template,
         kind: TableKind,
         keys: impl IntoIterator<Item = u32>,
-    ) -> (FuncId, MapRef) {
+    ) -> (Folded, MapRef) {
         let spec = TableSpec {
             kind,
             key_size: 4,
@@ -283,9 +314,10 @@ impl Selection<'_> {
                 .collect(),
         };
         let rows = self.module.map(Table::of(self.tables, spec));
-        let body = self.module.declare(folded.function.name(), 2);
+        let params = folded.function.params();
+        let body = self.module.declare(folded.function.name(), params);
         self.module.define(body, folded.function);
-        (body, rows)
+        (Folded { body, lent: params > 2 }, rows)
     }
 }
 
@@ -299,14 +331,23 @@ fn repeat(b: &mut FunctionBuilder, count: i64, step: FuncId, slot: Slot) {
 }
 
 /// Calls the folded function on the row of this key, if there is one.
-fn run(b: &mut FunctionBuilder, body: FuncId, rows: MapRef, key: Value, context: Value) {
+///
+/// Each row goes the way up for itself: before Linux 6.6 the verifier takes memory that a callback writes
+/// for what it was at the first time.
+fn run(b: &mut FunctionBuilder, folded: Folded, rows: MapRef, key: Value, context: Value) {
     let slot = b.slot(4, 4);
     b.slot_store(Size::U32, slot, 0, key);
     let map = b.map(rows);
     let key = b.slot_addr(slot, 0);
     let row = b.call(helper::MAP_LOOKUP_ELEM, &[map, key]);
     return_if(b, Cond::Eq, row, 0, 0);
-    b.call_func(body, &[context, row]);
+    if folded.lent {
+        let climbed = nothing_climbed(b);
+        let climbed = b.slot_addr(climbed, 0);
+        b.call_func(folded.body, &[context, climbed, row]);
+    } else {
+        b.call_func(folded.body, &[context, row]);
+    }
 }
 
 /// The element of a map with this key of eight bytes; returns 0 from the function when there is none.

@@ -9,6 +9,7 @@
 //! - [`operand`]: arguments of static probes
 //! - [`scratch`]: memory for records and texts
 //! - [`parts`]: long buffers, in records of their own
+//! - [`paths`]: the paths whose topmost components filters ask for
 //! - [`record`]: the record under construction
 //! - [`section`]: one policy's part of a program
 //! - [`table`]: tables that sections look values up in
@@ -23,6 +24,7 @@ pub(crate) mod load;
 pub(crate) mod map;
 mod operand;
 pub(crate) mod parts;
+mod paths;
 pub(crate) mod program;
 pub(crate) mod record;
 pub(crate) mod scratch;
@@ -32,3 +34,4 @@ pub(crate) mod table;
 pub(crate) use context::Context;
 pub(crate) use emitter::{Emitter, Targets};
 pub(crate) use load::Loaded;
+pub(crate) use paths::Paths;

@@ -5,17 +5,18 @@ use super::fold::{self, Called};
 use super::lines::Lines;
 use super::map::{self, Maps, control};
 use super::scratch::{self, Functions};
-use super::section::{Role, Section};
+use super::section::{Role, Section, climbing};
 use super::table::{Table, Tables};
-use super::{Context, Emitter};
+use super::{Context, Emitter, Paths};
 use crate::act::{self, ima, rate_limit};
 use crate::flow::choose;
 use crate::follow::Needs;
 use crate::follow::scopes::{Restriction, Scopes};
 use crate::plan::{Attachment, Input};
 use crate::read::{Base, Reader};
+use crate::test::nothing_climbed;
 use crate::{Error, Machine, climb, helper, walk};
-use ebpf::{Cond, FuncId, FunctionBuilder, MapRef, Module, Size};
+use ebpf::{Cond, FunctionBuilder, MapRef, Module, Size, Slot};
 use policy::evaluate::Workload;
 use std::collections::{BTreeMap, HashMap};
 
@@ -94,7 +95,8 @@ pub(crate) fn program(
     };
     let main = module.declare(name, 1);
     let functions = Functions::declare(&mut module);
-    let shared = Shared { machine, scopes, maps, functions, shape };
+    let paths = &Paths::of(sections);
+    let shared = Shared { machine, scopes, maps, functions, shape, paths };
     if let ([section], None, None) = (sections, key_of(sections), doors.next) {
         // A section that is alone is the program: no call, no frame of its own.
         let mut body = FunctionBuilder::new(name, 1);
@@ -109,7 +111,8 @@ pub(crate) fn program(
     let mut bodies = Vec::new();
     let mut counters = 0;
     for (index, section) in sections.iter().enumerate() {
-        let body = FunctionBuilder::new(format!("{SECTION}{index}"), 1);
+        let lent = paths.kept && climbing(section).next().is_some();
+        let body = FunctionBuilder::new(format!("{SECTION}{index}"), 1 + usize::from(lent));
         let lines = Lines::declare(&mut module, section);
         let tables = Tables { module: &mut module, list: &mut tables };
         let function = section_function(body, shared, lines, tables, (counters, None), section)?;
@@ -119,7 +122,7 @@ pub(crate) fn program(
         let restriction = restriction.and_then(|restriction| scopes.number(&restriction));
         let decides = act::decides(section);
         let last = section.role == Role::Enforce;
-        bodies.push(fold::Body { key: key(section), restriction, decides, last, function });
+        bodies.push(fold::Body { key: key(section), restriction, decides, last, lent, function });
     }
     let called = fold::define(&mut module, &mut tables, machine, scopes, bodies)?;
     module.define(main, main_function(name, machine, shape, doors, &called)?);
@@ -156,7 +159,8 @@ pub(crate) fn sample(
     let maps = Maps::declare(&mut module);
     let functions = Functions::declare(&mut module);
     let tables = Tables { module: &mut module, list: &mut list };
-    let shared = Shared { machine, scopes, maps, functions, shape };
+    let paths = &Paths::of([section]);
+    let shared = Shared { machine, scopes, maps, functions, shape, paths };
     let body = FunctionBuilder::new("section", 1);
     let body = section_function(body, shared, Lines::default(), tables, (0, None), section)?;
     // Tables of several policies are never one, nor is what is kept for one policy.
@@ -202,6 +206,7 @@ struct Shared<'k> {
     maps: Maps,
     functions: Functions,
     shape: Shape,
+    paths: &'k Paths,
 }
 
 /// Makes the program that brings in memory that these values are in ([`super::fault_in`]). `section`: one
@@ -219,7 +224,8 @@ pub(crate) fn fault_in(
     let maps = Maps::declare(&mut module);
     let main = module.declare(name, 1);
     let functions = Functions::declare(&mut module);
-    let shared = Shared { machine, scopes, maps, functions, shape };
+    let paths = &Paths::of([]);
+    let shared = Shared { machine, scopes, maps, functions, shape, paths };
     let body = FunctionBuilder::new(name, 1);
     let tables = Tables { module: &mut module, list: &mut list };
     let mut e = emitter(body, shared, Lines::default(), tables, 0, section)?;
@@ -265,13 +271,14 @@ fn section_function(
 
 fn emitter<'k>(
     mut b: FunctionBuilder,
-    Shared { machine, scopes, maps, functions, shape }: Shared<'k>,
+    Shared { machine, scopes, maps, functions, shape, paths }: Shared<'k>,
     lines: Lines,
     tables: Tables<'k>,
     index: u32,
     section: &'k Section,
 ) -> Result<Emitter<'k>, Error> {
     let raw = b.param(0);
+    let lent = (b.params() > 1).then(|| b.param(1));
     let read = Reader::new(&mut b, &machine.btf);
     let context = context(&mut b, &read, raw, shape)?;
     let leave = b.create_block();
@@ -306,6 +313,8 @@ fn emitter<'k>(
         length,
         texts: HashMap::new(),
         names: None,
+        paths,
+        lent,
         climbed: None,
         owner: None,
         returned_buffer: None,
@@ -362,12 +371,13 @@ fn main_function(
     let raw = b.param(0);
     let (verdict, none) = (b.var(), b.iconst(0));
     b.def(verdict, none);
+    let climbed = sections.iter().any(|called| called.lent).then(|| nothing_climbed(&mut b));
     if matches!(shape, Shape::Functions | Shape::SyscallEnter | Shape::SyscallExit) {
-        dispatch(&mut b, machine, raw, shape, sections)?;
+        dispatch(&mut b, machine, raw, shape, sections, climbed)?;
     } else {
-        for Called { id, decides, .. } in sections {
-            let result = b.call_func(*id, &[raw]);
-            if *decides {
+        for called in sections {
+            let result = called.call(&mut b, raw, climbed);
+            if called.decides {
                 // The first one that denies has its say; all see the call.
                 let before = b.get(verdict);
                 let first = choose(&mut b, Cond::Ne, before, 0, |_| before, |_| result);
@@ -456,22 +466,23 @@ fn dispatch(
     raw: ebpf::Value,
     shape: Shape,
     sections: &[Called],
+    climbed: Option<Slot>,
 ) -> Result<(), Error> {
     let number = match shape {
         Shape::Functions => b.call(helper::GET_ATTACH_COOKIE, &[raw]),
         _ => call_number(b, machine, raw, shape)?,
     };
-    let mut table: BTreeMap<u64, Vec<FuncId>> = BTreeMap::new();
+    let mut table: BTreeMap<u64, Vec<&Called>> = BTreeMap::new();
     for Called { id, .. } in sections.iter().filter(|called| called.numbered) {
         b.call_func(*id, &[raw, number]);
     }
-    for Called { key, id, .. } in sections {
-        if let Some(key) = key {
-            table.entry(*key).or_default().push(*id);
+    for called in sections {
+        if let Some(key) = called.key {
+            table.entry(key).or_default().push(called);
         }
     }
-    let table: Vec<(u64, Vec<FuncId>)> = table.into_iter().collect();
-    halve(b, raw, number, &table);
+    let table: Vec<(u64, Vec<&Called>)> = table.into_iter().collect();
+    halve(b, raw, number, climbed, &table);
     Ok(())
 }
 
@@ -513,7 +524,8 @@ fn halve(
     b: &mut FunctionBuilder,
     raw: ebpf::Value,
     number: ebpf::Value,
-    table: &[(u64, Vec<FuncId>)],
+    climbed: Option<Slot>,
+    table: &[(u64, Vec<&Called>)],
 ) {
     let done = b.create_block();
     match table {
@@ -523,8 +535,8 @@ fn halve(
             let key = b.iconst(*key as i64);
             b.brif(Cond::Eq, number, key, found, done);
             b.switch_to(found);
-            for function in functions {
-                b.call_func(*function, &[raw]);
+            for called in functions {
+                called.call(b, raw, climbed);
             }
             b.jump(done, &[]);
         }
@@ -534,10 +546,10 @@ fn halve(
             let (below, above) = (b.create_block(), b.create_block());
             b.brif(Cond::Ult, number, bound, below, above);
             b.switch_to(below);
-            halve(b, raw, number, low);
+            halve(b, raw, number, climbed, low);
             b.jump(done, &[]);
             b.switch_to(above);
-            halve(b, raw, number, high);
+            halve(b, raw, number, climbed, high);
             b.jump(done, &[]);
         }
     }

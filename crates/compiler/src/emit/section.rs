@@ -118,9 +118,7 @@ impl Emitter<'_> {
         self.declare_texts(
             texts.into_iter().filter(|position| position.input(hook).is_some_and(test::reads_text)),
         );
-        let filters = hook.selectors.iter().flat_map(|selector| &selector.filters);
-        let climbing = filters.filter(|filter| asks_for_topmost(filter, hook));
-        if climbing.count() > 1 {
+        if self.paths.kept && climbing(section).next().is_some() {
             self.declare_climbed();
         }
         let selector = match section.role {
@@ -527,11 +525,14 @@ fn positions(filter: &Filter) -> Vec<Position> {
     }
 }
 
-/// Whether a filter asks for the topmost components of a path.
-fn asks_for_topmost(filter: &Filter, hook: &HookPlan) -> bool {
-    let input = position(filter).and_then(|position| position.input(hook));
-    match (input, &filter.test) {
-        (Some(input), FilterTest::Known(known)) => test::asks_for_topmost(input, &known.comparison),
-        _ => false,
-    }
+/// The value of each filter of a section that asks for the topmost components of a path.
+pub(super) fn climbing(section: &Section) -> impl Iterator<Item = &Input> {
+    let hook = &section.hook;
+    let asks = matches!(section.role, Role::Whole | Role::Entry);
+    let filters = hook.selectors.iter().flat_map(|selector| &selector.filters).filter(move |_| asks);
+    filters.filter_map(|filter| {
+        let input = position(filter)?.input(hook)?;
+        let FilterTest::Known(known) = &filter.test else { return None };
+        test::asks_for_topmost(input, &known.comparison).then_some(input)
+    })
 }

@@ -15,6 +15,8 @@ mod blame;
 mod grace;
 mod head;
 pub(crate) mod maps;
+#[cfg(test)]
+mod many_tests;
 mod pack;
 mod pages;
 pub(crate) mod place;

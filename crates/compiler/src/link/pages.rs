@@ -30,7 +30,7 @@ impl Pages {
             return needed;
         }
         for input in sections.iter().flat_map(fault_in::inputs) {
-            let known = needed.iter().any(|known| is_same(known, input));
+            let known = needed.iter().any(|known| known.is_same_value(input));
             if !known {
                 needed.push(input.clone());
             }
@@ -44,7 +44,7 @@ impl Pages {
 
     /// Whether it reads just this.
     pub(crate) fn reads(&self, inputs: &[Input]) -> bool {
-        let same = |(own, other): (&Input, &Input)| is_same(own, other);
+        let same = |(own, other): (&Input, &Input)| own.is_same_value(other);
         self.inputs.len() == inputs.len() && self.inputs.iter().zip(inputs).all(same)
     }
 
@@ -78,11 +78,4 @@ fn kind(place: &Place) -> Option<ProgramKind> {
         ProgramKind::UprobeMulti => Some(ProgramKind::UprobeMultiSleepable),
         _ => None,
     }
-}
-
-fn is_same(one: &Input, other: &Input) -> bool {
-    let about = |input: &Input| {
-        (input.kind, input.source.clone(), input.hops.clone(), input.length.clone(), input.max_data)
-    };
-    about(one) == about(other)
 }

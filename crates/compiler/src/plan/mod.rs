@@ -231,6 +231,17 @@ pub struct Input {
     pub max_data: bool,
 }
 
+impl Input {
+    /// Whether the other one reads the same at the same hook, wherever policies say so.
+    pub(crate) fn is_same_value(&self, other: &Self) -> bool {
+        let about = |input: &Self| (input.kind, input.max_data);
+        about(self) == about(other)
+            && self.source == other.source
+            && self.hops == other.hops
+            && self.length == other.length
+    }
+}
+
 /// Where the length of a value is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Length {

@@ -19,7 +19,7 @@ mod search;
 mod syscall;
 mod text;
 
-pub(crate) use path::asks_for_topmost;
+pub(crate) use path::{asks_for_topmost, nothing_climbed};
 
 use crate::Error;
 use crate::emit::record::Position;

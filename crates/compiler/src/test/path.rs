@@ -11,7 +11,7 @@
 
 use super::{components::Prefixes, leaf::Leaves, text};
 use crate::Error;
-use crate::climb;
+use crate::climb::{self, kept};
 use crate::emit::emitter::Climbed;
 use crate::emit::record::{Bytes, Position};
 use crate::emit::{Emitter, Targets};
@@ -20,7 +20,7 @@ use crate::plan::Input;
 use crate::read::Base;
 use crate::value::path::at;
 use crate::walk::{WINDOW, end, extent};
-use ebpf::{Block, Cond, Size, Value};
+use ebpf::{Block, Cond, FunctionBuilder, Size, Slot, Value};
 use policy::checked::{Comparison, ValueKind};
 
 /// Tests the path of the value at a position.
@@ -34,9 +34,9 @@ pub(crate) fn test(
     match comparison {
         Comparison::Prefix(values) => {
             if let Some(prefixes) = Prefixes::new(values) {
-                if let Some(climbed) = e.climbed {
+                if let Some((climbed, code)) = e.climbed.zip(e.paths.code(input)) {
                     let levels = prefixes.levels();
-                    let found = e.topmost(position, input, climbed, levels, to.unknown)?;
+                    let found = e.topmost(input, climbed, code, levels, to.unknown)?;
                     return prefixes.compare(e, &found, to);
                 }
                 let fault = e.fault_to(to.unknown);
@@ -67,53 +67,69 @@ pub(crate) fn asks_for_topmost(input: &Input, comparison: &Comparison) -> bool {
         && Prefixes::new(values).is_some()
 }
 
+/// Memory for what is kept of the way up, with nothing in it yet.
+pub(crate) fn nothing_climbed(b: &mut FunctionBuilder) -> Slot {
+    let memory = b.slot(kept::SIZE as u32, 8);
+    b.slot_store(Size::U64, memory, kept::OF, 0);
+    memory
+}
+
+impl Climbed {
+    fn address(self, b: &mut FunctionBuilder) -> Value {
+        match self {
+            Self::Own(memory) => b.slot_addr(memory, 0),
+            Self::Lent(memory) => memory,
+        }
+    }
+}
+
 impl Emitter<'_> {
-    /// Where several filters ask for topmost components, they are kept in one place.
+    /// Where several filters ask for topmost components, they are kept in one place: in the caller's
+    /// memory, where other sections find them too, if it lends some.
     pub(crate) fn declare_climbed(&mut self) {
-        let memory = self.b.slot(climb::at::SIZE as u32, 8);
-        let climbed = Climbed { memory, of: self.b.var(), ended: self.b.var() };
-        let zero = self.b.iconst(0);
-        self.b.def(climbed.of, zero);
-        self.b.def(climbed.ended, zero);
-        self.climbed = Some(climbed);
+        self.climbed = Some(match self.lent {
+            Some(memory) => Climbed::Lent(memory),
+            None => Climbed::Own(nothing_climbed(&mut self.b)),
+        });
     }
 
-    /// The topmost components of the path of the value at a position, the topmost first; 0 where there
-    /// are fewer. Goes to `unknown` when there is no path.
+    /// The topmost components of the path of a value, the topmost first; 0 where there are fewer. Goes to
+    /// `unknown` when there is no path. `code`: what stands for the value ([`Paths`](crate::emit::Paths)).
     fn topmost(
         &mut self,
-        position: Position,
         input: &Input,
         climbed: Climbed,
+        code: i32,
         count: usize,
         unknown: Block,
     ) -> Result<Vec<Base>, Error> {
-        let code = i32::from(position.code()) + 1;
-        let of = self.b.get(climbed.of);
+        let memory = climbed.address(&mut self.b);
+        let of = self.b.load(Size::U64, memory, kept::OF);
         let (up, have) = (self.b.create_block(), self.b.create_block());
         self.b.brif(Cond::Eq, of, code, have, up);
         self.b.switch_to(up);
         let fault = self.fault_to(unknown);
         let loaded = self.load(input, fault)?;
         let object = self.object(input.kind, loaded, fault)?;
-        let memory = climbed.memory;
+        let memory = climbed.address(&mut self.b);
         // The kernel wants all of it initialized (up to 6.3).
         for at in (climb::at::MOUNT..climb::at::SIZE).step_by(8) {
-            self.b.slot_store(Size::U64, memory, at, 0);
+            self.b.store(Size::U64, memory, kept::MEMORY + at, 0);
         }
-        self.b.slot_store(Size::U64, memory, climb::at::DENTRY, object.dentry.value());
+        self.b.store(Size::U64, memory, kept::MEMORY + climb::at::DENTRY, object.dentry.value());
         if let Some(mount) = object.mount {
-            self.b.slot_store(Size::U64, memory, climb::at::MOUNT, mount.value());
+            self.b.store(Size::U64, memory, kept::MEMORY + climb::at::MOUNT, mount.value());
         }
         let ended = climb::call(&mut self.b, &self.functions, memory);
-        self.b.def(climbed.ended, ended);
-        let code = self.b.iconst(code.into());
-        self.b.def(climbed.of, code);
+        let memory = climbed.address(&mut self.b);
+        self.b.store(Size::U64, memory, kept::ENDED, ended);
+        self.b.store(Size::U64, memory, kept::OF, code);
         self.b.jump(have, &[]);
         self.b.switch_to(have);
-        let ended = self.b.get(climbed.ended);
+        let memory = climbed.address(&mut self.b);
+        let ended = self.b.load(Size::U64, memory, kept::ENDED);
         self.require(Cond::Eq, ended, end::ROOT, unknown);
-        let passed = self.b.slot_load(Size::U64, memory, climb::at::COUNT);
+        let passed = self.b.load(Size::U64, memory, kept::MEMORY + climb::at::COUNT);
         let mut found = Vec::new();
         for nth in 1..=count as i32 {
             let dentry = choose(
@@ -125,9 +141,8 @@ impl Emitter<'_> {
                     let index = b.sub(passed, nth);
                     let index = b.and(index, WINDOW as i32 - 1);
                     let offset = b.shl(index, 3);
-                    let window = b.slot_addr(memory, climb::at::WINDOW);
-                    let at = b.add(window, offset);
-                    b.load(Size::U64, at, 0)
+                    let at = b.add(memory, offset);
+                    b.load(Size::U64, at, kept::MEMORY + climb::at::WINDOW)
                 },
                 |b| b.iconst(0),
             );

@@ -92,6 +92,11 @@ impl FunctionBuilder {
         }
     }
 
+    /// How many parameters the function has.
+    pub fn params(&self) -> usize {
+        self.func.params()
+    }
+
     /// The function's parameter `index`, from 0.
     pub fn param(&mut self, index: usize) -> Value {
         match self.func.block(Function::ENTRY).params.get(index) {
