@@ -385,10 +385,17 @@ fn main_function(
             }
         }
     }
-    if let Some(next) = doors.next {
-        go_to(&mut b, raw, next, 0);
-    }
     let verdict = b.get(verdict);
+    if let Some(next) = doors.next {
+        // What follows knows nothing of what was decided here, and its result would take the place of this
+        // one's. Those that only watch were here before ([`pack`](crate::link::pack)).
+        let (on, over) = (b.create_block(), b.create_block());
+        b.brif(Cond::Eq, verdict, 0, on, over);
+        b.switch_to(on);
+        go_to(&mut b, raw, next, 0);
+        b.jump(over, &[]);
+        b.switch_to(over);
+    }
     doors.leave(&mut b, verdict);
     Ok(b.finish()?)
 }

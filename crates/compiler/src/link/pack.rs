@@ -1,6 +1,11 @@
 //! Dividing the sections of a place into programs.
+//!
+//! A program is left by a tail call to the next one, unless it denies the call: the next one's result would be
+//! the call's. So sections that only watch come first, and see all calls; those that decide come after
+//! them, and see what none in an earlier program has denied.
 
 use super::Place;
+use crate::act;
 use crate::emit::fold;
 use crate::emit::program::{self, Sample};
 use crate::emit::section::{Role, Section};
@@ -62,6 +67,7 @@ pub(crate) fn pack(
             }
         }
     }
+    parts.sort_by_key(|(part, _)| part.iter().any(act::decides));
     parts.extend(enforcers.into_iter().map(|section| (vec![section], 1)));
     for (part, needed) in parts {
         if functions + needed > FUNCTIONS_MAX {
