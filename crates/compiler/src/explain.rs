@@ -65,7 +65,8 @@ pub fn explain(plans: &[Plan], machine: &Machine) -> Result<Vec<Explained>, Erro
     });
     for (number, (policy, hook, places)) in (1..).zip(hooks) {
         for (place, role) in places {
-            let section = Section::new(number, policy.clone(), hook.clone(), role, number);
+            let policy = (&policy.key(""), policy.clone());
+            let section = Section::new(number, policy, hook.clone(), role, number);
             by_place.entry(place).or_default().push(section);
         }
     }

@@ -184,7 +184,7 @@ impl Policies {
     /// # Errors
     /// What was in force stays so.
     pub fn add_plan(&mut self, key: PolicyKey, plan: Plan) -> Result<(), Error> {
-        let loaded = self.number(plan)?;
+        let loaded = self.number(&key, plan)?;
         let (numbers, (mode, _)) = (numbers(&loaded), loaded.mode);
         let changed = self.change(BTreeMap::from([(key, Some(loaded))]));
         if changed.is_err() {
@@ -215,7 +215,7 @@ impl Policies {
         let mut changes = BTreeMap::new();
         for (key, plan) in &planned {
             // Without a number here there is none below either, which is where it is told.
-            if let Ok(loaded) = self.number(plan.clone()) {
+            if let Ok(loaded) = self.number(key, plan.clone()) {
                 changes.insert(key.clone(), Some(loaded));
             }
         }
@@ -240,7 +240,7 @@ impl Policies {
     }
 
     /// Gives the hooks of a plan their numbers in records.
-    fn number(&mut self, plan: Plan) -> Result<Loaded, Error> {
+    fn number(&mut self, key: &PolicyKey, plan: Plan) -> Result<Loaded, Error> {
         let number = self.modes.take(RETIRED).ok_or(Error::TooManyPolicies)?;
         let mode = plan.mode();
         self.programs.set_mode(number, mode == Mode::Enforce);
@@ -256,7 +256,7 @@ impl Policies {
             };
             self.announce(self.numbers, announced);
             for (place, role) in places {
-                let (policy, hook) = (plan.policy.clone(), hook.clone());
+                let (policy, hook) = ((key, plan.policy.clone()), hook.clone());
                 let section = Section::new(self.numbers, policy, hook, role, number);
                 sections.push((place, section));
             }
@@ -311,8 +311,7 @@ impl Policies {
 
     /// What a policy's enforcer was told since it was added and did not act upon.
     pub fn missed_notifications(&self, key: &PolicyKey) -> Result<Vec<Missed>, Error> {
-        let loaded = self.loaded.get(key);
-        loaded.map_or(Ok(Vec::new()), |loaded| self.followers.missed(&loaded.plan.policy))
+        self.followers.missed(key)
     }
 
     /// What the hooks of each policy counted together since it was added.

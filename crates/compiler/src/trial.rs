@@ -89,7 +89,8 @@ impl Trials {
     /// says.
     pub fn load(&mut self, policy: &Arc<CheckedPolicy>, hook: &HookPlan) -> Result<Trial, Error> {
         let hook = Arc::new(untyped(hook)?);
-        let section = Section::new(NUMBER, policy.clone(), hook.clone(), Role::Whole, 0);
+        let section =
+            Section::new(NUMBER, (&policy.key(""), policy.clone()), hook.clone(), Role::Whole, 0);
         self.followers.follow([&section])?;
         let shape = Shape::Words { returned: Some(ARGUMENTS as u32) };
         let elements = section.counters();

@@ -11,11 +11,12 @@ use compiler::counters::Done;
 use compiler::plan::Denial;
 use harness::{Harness, Place, command, policy};
 use kernel::features::Feature;
-use policy::PolicyKey;
 use policy::checked::Mode;
+use policy::{CheckedPolicy, PolicyKey};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 
 fn key(name: &str) -> PolicyKey {
     PolicyKey { domain: "static".to_owned(), namespace: String::new(), name: name.to_owned() }
@@ -280,4 +281,25 @@ fn what_no_way_makes_fail_is_refused() {
     let refused = add("[sys_mkdir]", "argError: -1").unwrap_err();
     let all = "NotifyEnforcer is not carried out: __x64_sys_mkdir: ";
     assert!(refused.contains(all), "{refused}");
+}
+
+#[test]
+fn policies_of_one_name_tell_enforcers_of_their_own() {
+    let Some(mut harness) = Harness::new() else { return };
+    // SIGURG: this process ignores it.
+    for (domain, mask) in [("static", 0o120), ("grpc", 0o121)] {
+        let told = [(mask, "[{action: NotifyEnforcer, argSig: 23}]")];
+        let text = telling("twins", "[sys_chdir]", &told);
+        let policy = Arc::new(CheckedPolicy::read("twins.yaml", &text).unwrap());
+        harness.policies.add(policy.key(domain), policy).unwrap();
+    }
+    let of = |domain: &str| PolicyKey { domain: domain.to_owned(), ..key("twins") };
+    let missed = |harness: &Harness, domain| {
+        let missed = harness.policies.missed_notifications(&of(domain)).unwrap();
+        missed.iter().map(|one| one.count).sum::<u64>()
+    };
+    masks(&[0o120, 0o121], true);
+    assert_eq!(["static", "grpc"].map(|domain| missed(&harness, domain)), [0, 0]);
+    masks(&[0o120, 0o121, 0o120], true);
+    assert_eq!(["static", "grpc"].map(|domain| missed(&harness, domain)), [1, 0]);
 }

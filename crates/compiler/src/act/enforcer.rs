@@ -107,13 +107,13 @@ impl Emitter<'_> {
 
     /// What this policy's enforcer was told by the thread, or 0.
     fn notice(&mut self, section: &Section, create: bool) -> Value {
-        let notices = self.kept(&enforcers::notices(&section.policy));
+        let notices = self.kept(&enforcers::notices(&section.own));
         self.thread_storage(notices, create)
     }
 
     /// Counts a notification that takes no effect.
     fn missed(&mut self, section: &Section, storage: Value, reason: i32) {
-        let counts = self.kept(&enforcers::missed(&section.policy));
+        let counts = self.kept(&enforcers::missed(&section.own));
         let b = &mut self.b;
         let call = b.load(Size::U32, storage, notice::CALL);
         let word = b.and(call, missed::CALLS - 1);

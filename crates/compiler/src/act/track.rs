@@ -63,7 +63,7 @@ impl Emitter<'_> {
         otherwise: Block,
     ) -> Result<Value, Error> {
         let key = self.socket_key(input, otherwise)?;
-        let owners = self.kept(&sockets::name(&section.policy));
+        let owners = self.kept(&sockets::name(&section.own));
         let owners = self.b.map(owners);
         let known = self.b.call(helper::MAP_LOOKUP_ELEM, &[owners, key]);
         self.unless(Cond::Eq, known, 0, otherwise);
@@ -92,7 +92,7 @@ impl Emitter<'_> {
     ) -> Result<(), Error> {
         let done = self.b.create_block();
         let key = self.socket_key(input, done)?;
-        let owners = self.kept(&sockets::name(&section.policy));
+        let owners = self.kept(&sockets::name(&section.own));
         if track {
             let value = self.b.slot(owner::SIZE as u32, 8);
             let at = self.b.slot_addr(value, 0);

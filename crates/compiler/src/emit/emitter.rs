@@ -1,7 +1,7 @@
 //! One function of a policy's program under construction.
 
-use super::context::Context;
 use super::Paths;
+use super::context::Context;
 use super::lines::Lines;
 use super::map::Maps;
 use super::record::{Position, Text};
@@ -26,6 +26,8 @@ pub(crate) struct Emitter<'k> {
     pub(crate) machine: &'k Machine,
     /// The policy.
     pub(crate) policy: &'k CheckedPolicy,
+    /// What stands for it in the names of what is kept for it alone.
+    pub(crate) own: &'k str,
     /// Its maps.
     pub(crate) maps: Maps,
     /// Functions it can call.

@@ -297,6 +297,7 @@ fn emitter<'k>(
         read,
         machine,
         policy: &section.policy,
+        own: &section.own,
         maps,
         functions,
         context,

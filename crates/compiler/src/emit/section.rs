@@ -8,10 +8,12 @@ use super::program::Sample;
 use super::record::Position;
 use super::{Context, Emitter, map};
 use crate::act::rate_limit;
+use crate::follow::digest;
 use crate::follow::scopes::Restriction;
 use crate::plan::{Attachment, HookPlan, Input};
 use crate::{Error, filter, helper, test};
 use ebpf::{Block, Cond, Size, Value};
+use policy::PolicyKey;
 use policy::checked::{CheckedPolicy, Filter, FilterTest, Place, Selector, Subject};
 use std::sync::{Arc, OnceLock};
 
@@ -43,6 +45,8 @@ pub(crate) struct Section {
     pub(crate) number: u32,
     /// The policy.
     pub(crate) policy: Arc<CheckedPolicy>,
+    /// What stands for it in the names of what is kept for it alone ([`digest`]).
+    pub(crate) own: String,
     /// The hook.
     pub(crate) hook: Arc<HookPlan>,
     /// Which part it is.
@@ -62,12 +66,12 @@ impl Section {
     /// A part of a policy's hook. The parts of one hook have one number.
     pub(crate) fn new(
         number: u32,
-        policy: Arc<CheckedPolicy>,
+        (key, policy): (&PolicyKey, Arc<CheckedPolicy>),
         hook: Arc<HookPlan>,
         role: Role,
         mode: u32,
     ) -> Self {
-        Self { number, policy, hook, role, mode, sample: Arc::default() }
+        Self { number, policy, own: digest(key), hook, role, mode, sample: Arc::default() }
     }
 
     /// Whether it does nothing that another one at the same place does not do.
@@ -529,7 +533,8 @@ fn positions(filter: &Filter) -> Vec<Position> {
 pub(super) fn climbing(section: &Section) -> impl Iterator<Item = &Input> {
     let hook = &section.hook;
     let asks = matches!(section.role, Role::Whole | Role::Entry);
-    let filters = hook.selectors.iter().flat_map(|selector| &selector.filters).filter(move |_| asks);
+    let filters =
+        hook.selectors.iter().flat_map(|selector| &selector.filters).filter(move |_| asks);
     filters.filter_map(|filter| {
         let input = position(filter)?.input(hook)?;
         let FilterTest::Known(known) = &filter.test else { return None };

@@ -81,7 +81,7 @@ pub(crate) fn recorded(e: &mut Emitter<'_>, selector: &Selector) -> Result<(), E
 
 /// The current thread and its record.
 fn record(e: &mut Emitter<'_>, otherwise: Block) -> (Value, Value) {
-    let name = name(e.policy);
+    let name = name(e.own);
     let records = e.kept(&name);
     let task = e.current();
     let record = state::lookup(&mut e.b, records, task, false);

@@ -1,24 +1,22 @@
 //! What enforcers are told, for each policy that has one: notifications kept with threads, and counts of
 //! those that took no effect.
 //!
-//! A policy that takes the place of another of its name finds what was told before.
+//! A policy that takes the place of another of its key finds what was told before.
 
-use super::digest;
 use super::maps::{Shape, Wanted};
 use crate::Error;
 use crate::emit::map::{missed, notice};
 use kernel::map::Map;
 use kernel::syscalls::Abi;
-use policy::CheckedPolicy;
 
-/// Name of the task storage of a policy's notifications ([`notice`]).
-pub(crate) fn notices(policy: &CheckedPolicy) -> String {
-    format!("tg_told_{}", digest(policy))
+/// Name of the task storage of a policy's notifications ([`notice`]); `own`: its [`digest`](super::digest).
+pub(crate) fn notices(own: &str) -> String {
+    format!("tg_told_{own}")
 }
 
 /// Name of the map of a policy's counts ([`missed`]).
-pub(crate) fn missed(policy: &CheckedPolicy) -> String {
-    format!("tg_miss_{}", digest(policy))
+pub(crate) fn missed(own: &str) -> String {
+    format!("tg_miss_{own}")
 }
 
 /// The maps of these names.

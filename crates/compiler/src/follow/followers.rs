@@ -17,7 +17,7 @@ use crate::{Error, Machine, load};
 use kernel::features::ProgramKind;
 use kernel::link::{Link, Over};
 use kernel::map::Map;
-use policy::CheckedPolicy;
+use policy::PolicyKey;
 use policy::evaluate::Workload;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -219,8 +219,9 @@ impl Followers {
     }
 
     /// The notifications of a policy's enforcer that took no effect.
-    pub(crate) fn missed(&self, policy: &CheckedPolicy) -> Result<Vec<Missed>, Error> {
-        let names = (enforcers::notices(policy), enforcers::missed(policy));
+    pub(crate) fn missed(&self, key: &PolicyKey) -> Result<Vec<Missed>, Error> {
+        let own = super::digest(key);
+        let names = (enforcers::notices(&own), enforcers::missed(&own));
         let Some(Kept { maps, .. }) = self.enforcers.get(&names) else { return Ok(Vec::new()) };
         maps.last().map_or(Ok(Vec::new()), enforcers::read)
     }

@@ -32,12 +32,12 @@ pub(crate) mod workloads;
 pub(crate) use followers::Followers;
 pub(crate) use needs::Needs;
 
-use policy::CheckedPolicy;
+use policy::PolicyKey;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// A policy in the names of what is kept for it alone.
-fn digest(policy: &CheckedPolicy) -> String {
+/// What stands for a policy in the names of what is kept for it alone.
+pub(crate) fn digest(key: &PolicyKey) -> String {
     let mut hasher = DefaultHasher::new();
-    (&policy.namespace, &policy.name).hash(&mut hasher);
+    key.hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }

@@ -31,17 +31,17 @@ impl Needs {
         let mut needs = Self::default();
         for section in sections {
             needs.restrict(Restriction::of_policy(&section.policy));
-            let policy = &section.policy;
+            let own = &section.own;
             if section.role == Role::Enforce || section.hook.selectors.iter().any(notifies) {
-                needs.enforcers.insert((enforcers::notices(policy), enforcers::missed(policy)));
+                needs.enforcers.insert((enforcers::notices(own), enforcers::missed(own)));
             }
             if sockets::asked(section) {
-                needs.sockets.insert(sockets::name(policy));
+                needs.sockets.insert(sockets::name(own));
             }
             for selector in &section.hook.selectors {
                 needs.add(selector);
                 if asks_for_changes(selector) {
-                    needs.privileges.insert(privileges::name(&section.policy));
+                    needs.privileges.insert(privileges::name(own));
                 }
             }
         }

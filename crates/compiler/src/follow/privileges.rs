@@ -13,7 +13,6 @@ use crate::flow::return_if;
 use crate::read::Base;
 use ebpf::{Cond, Function, MapRef, Module, Size, Value};
 use kernel::btf::Btf;
-use policy::CheckedPolicy;
 use policy::document::{CapabilitySet, NamespaceKind};
 
 /// Byte offsets in the record, which is on every thread.
@@ -37,9 +36,9 @@ pub(crate) mod at {
     }
 }
 
-/// Name of the task storage of a policy.
-pub(crate) fn name(policy: &CheckedPolicy) -> String {
-    format!("tg_priv_{}", super::digest(policy))
+/// Name of the task storage of a policy; `own`: its [`digest`](super::digest).
+pub(crate) fn name(own: &str) -> String {
+    format!("tg_priv_{own}")
 }
 
 /// The maps of the policy whose storage has this name.

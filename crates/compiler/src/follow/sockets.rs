@@ -8,12 +8,12 @@
 use super::maps::{Shape, Wanted};
 use crate::emit::map::owner;
 use crate::emit::section::Section;
+use policy::Policy;
 use policy::checked::{Action, Hook, Selector, ValueKind};
-use policy::{CheckedPolicy, Policy};
 
-/// Name of the map of a policy's sockets ([`owner`]).
-pub(crate) fn name(policy: &CheckedPolicy) -> String {
-    format!("tg_sock_{}", super::digest(policy))
+/// Name of the map of a policy's sockets ([`owner`]); `own`: its [`digest`](super::digest).
+pub(crate) fn name(own: &str) -> String {
+    format!("tg_sock_{own}")
 }
 
 /// The map of this name.

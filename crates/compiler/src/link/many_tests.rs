@@ -66,6 +66,7 @@ fn verified(machine: &Arc<Machine>, base: &Base, count: usize) -> Vec<u32> {
     for number in 0..count {
         let (policy, hook) = no_exec(machine, number);
         let (place, role) = places(&hook).pop().unwrap();
+        let policy = (&policy.key("static"), policy.clone());
         sections.push(Section::new(number as u32 + 1, policy, Arc::new(hook), role, 0));
         at = Some(place);
     }
@@ -168,6 +169,7 @@ fn what_one_of_many_policies_denies_is_denied() {
     for number in 0..POLICIES {
         let (policy, hook) = by_number(&machine, number, decides(number));
         let (place, role) = places(&hook).pop().unwrap();
+        let policy = (&policy.key("static"), policy.clone());
         sections.push(Section::new(number as u32 + 1, policy, Arc::new(hook), role, 0));
         at = Some(place);
     }
@@ -178,8 +180,7 @@ fn what_one_of_many_policies_denies_is_denied() {
     assert!(chunks.len() > 1, "{} programs", chunks.len());
     let programs = chain(&machine, with, &chunks);
     let call = |number: usize| {
-        let context: Vec<u8> =
-            [0, number as u64].into_iter().flat_map(u64::to_ne_bytes).collect();
+        let context: Vec<u8> = [0, number as u64].into_iter().flat_map(u64::to_ne_bytes).collect();
         let run = TestRun { context: &context, ..TestRun::default() };
         programs[0].0.test_run(&run).unwrap().returned.cast_signed()
     };

@@ -14,9 +14,9 @@ pub(crate) mod attached;
 mod blame;
 mod grace;
 mod head;
-pub(crate) mod maps;
 #[cfg(test)]
 mod many_tests;
+pub(crate) mod maps;
 mod pack;
 mod pages;
 pub(crate) mod place;
