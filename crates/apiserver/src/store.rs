@@ -161,7 +161,7 @@ impl Store {
             object = before.clone();
             object[part] = new;
         } else {
-            for key in ["uid", "creationTimestamp"] {
+            for key in ["namespace", "uid", "creationTimestamp"] {
                 object["metadata"][key] = before["metadata"][key].clone();
             }
             object["status"] = before["status"].clone();
