@@ -11,7 +11,9 @@ use crate::plan::Input;
 /// The values that are asked about, each once.
 pub(crate) struct Paths {
     inputs: Vec<Input>,
-    /// Several filters ask: what one found is kept for the others.
+    /// The way is gone in a function of its own, and what it found is kept: several filters ask, or others
+    /// compare bytes. Each of those comparisons has as many ends as words, and the verifier would look at a
+    /// loop behind them from every end (a prefix behind an equal path of 80 bytes: 300,000 instructions).
     pub(crate) kept: bool,
 }
 
@@ -20,10 +22,12 @@ impl Paths {
     pub(super) fn of<'s>(sections: impl IntoIterator<Item = &'s Section>) -> Self {
         let mut inputs: Vec<Input> = Vec::new();
         let mut filters = 0;
-        for input in sections.into_iter().flat_map(section::climbing) {
-            filters += 1;
-            if !inputs.iter().any(|known| known.is_same_value(input)) {
-                inputs.push(input.clone());
+        for section in sections {
+            filters += section::comparing_bytes(section);
+            for input in section::climbing(section) {
+                if !inputs.iter().any(|known| known.is_same_value(input)) {
+                    inputs.push(input.clone());
+                }
             }
         }
         Self { inputs, kept: filters > 1 }

@@ -14,7 +14,7 @@ use crate::plan::{Attachment, HookPlan, Input};
 use crate::{Error, filter, helper, test};
 use ebpf::{Block, Cond, Size, Value};
 use policy::PolicyKey;
-use policy::checked::{CheckedPolicy, Filter, FilterTest, Place, Selector, Subject};
+use policy::checked::{CheckedPolicy, Comparison, Filter, FilterTest, Place, Selector, Subject};
 use std::sync::{Arc, OnceLock};
 
 /// Which part of a call a section sees.
@@ -529,15 +529,26 @@ fn positions(filter: &Filter) -> Vec<Position> {
     }
 }
 
-/// The value of each filter of a section that asks for the topmost components of a path.
-pub(super) fn climbing(section: &Section) -> impl Iterator<Item = &Input> {
+/// The filters of a section on values of its call, with what each compares.
+fn filters(section: &Section) -> impl Iterator<Item = (&Input, &Comparison)> {
     let hook = &section.hook;
     let asks = matches!(section.role, Role::Whole | Role::Entry);
     let filters =
         hook.selectors.iter().flat_map(|selector| &selector.filters).filter(move |_| asks);
     filters.filter_map(|filter| {
-        let input = position(filter)?.input(hook)?;
         let FilterTest::Known(known) = &filter.test else { return None };
-        test::asks_for_topmost(input, &known.comparison).then_some(input)
+        Some((position(filter)?.input(hook)?, &known.comparison))
     })
+}
+
+/// The value of each filter of a section that asks for the topmost components of a path.
+pub(super) fn climbing(section: &Section) -> impl Iterator<Item = &Input> {
+    filters(section)
+        .filter(|(input, comparison)| test::asks_for_topmost(input, comparison))
+        .map(|(input, _)| input)
+}
+
+/// How many filters of a section compare bytes.
+pub(super) fn comparing_bytes(section: &Section) -> usize {
+    filters(section).filter(|(_, comparison)| test::is_of_bytes(comparison)).count()
 }

@@ -20,6 +20,7 @@ mod syscall;
 mod text;
 
 pub(crate) use path::{asks_for_topmost, nothing_climbed};
+pub(crate) use text::is_of_bytes;
 
 use crate::Error;
 use crate::emit::record::Position;

@@ -42,6 +42,19 @@ pub(crate) fn test(
     compare(e, text, comparison, to)
 }
 
+/// Whether a comparison is of bytes.
+pub(crate) fn is_of_bytes(comparison: &Comparison) -> bool {
+    matches!(
+        comparison,
+        Comparison::Equal(_)
+            | Comparison::Prefix(_)
+            | Comparison::Postfix(_)
+            | Comparison::Contains(_)
+            | Comparison::ContainsIgnoringCase(_)
+            | Comparison::Matches(_)
+    )
+}
+
 /// Tests a text in memory.
 pub(crate) fn compare(
     e: &mut Emitter<'_>,
