@@ -24,6 +24,10 @@ pub(crate) const TESTS: &[Test] = &[
     Test::new("evasion::paths_that_are_rewritten_meanwhile", rewritten).needs(&[Need::Vm]).tells(),
     Test::new("evasion::other_names_of_a_file_are_warned_of", warned).needs(&[Need::Vm]),
     Test::new("evasion::fifty_policies_each_hold", fifty).needs(&[Need::Vm]).seconds(240),
+    Test::new("evasion::policies_on_paths_each_hold", paths)
+        .needs(&[Need::Vm])
+        .seconds(240)
+        .tells(),
     Test::new("evasion::what_would_stop_everybody_is_refused", refused),
 ];
 
@@ -161,6 +165,48 @@ fn fifty(lab: &Lab) -> Result<()> {
         }
     }
     agent.events()?;
+    agent.stop()?;
+    Ok(())
+}
+
+/// Policies on paths that are in force together: more than go into one program.
+const PATHS: usize = 70;
+
+fn paths(lab: &Lab) -> Result<()> {
+    let policies = lab.path("policies");
+    fs::create_dir(&policies)?;
+    // Of lengths that differ, so that no two are tested by the same instructions.
+    let place = |number: usize| {
+        lab.path(&format!("{}/{}", "a".repeat(1 + number % 9), "b".repeat(1 + number / 9)))
+    };
+    for number in 0..PATHS {
+        fs::create_dir_all(place(number))?;
+        fs::write(place(number).join("file"), "text")?;
+        let text = no_open(&format!("p{number}"), place(number).to_str().context("a path")?);
+        fs::write(policies.join(format!("p{number}.yaml")), text)?;
+    }
+    let started = Instant::now();
+    let agent = lab.agent(&[&format!("--tracing-policy-dir={}", policies.display())])?;
+    println!("ready with {PATHS} policies after {:.1?}", started.elapsed());
+    let mut gone = Vec::new();
+    for round in [vec![], vec![0], vec![17, 69], vec![1, 2, 3, 4, 5, 6]] {
+        for number in round {
+            let name = format!("p{number}");
+            agent.ask(&["tp", "delete", &name, "--domain", "static"])?.ok()?;
+            gone.push(number);
+        }
+        for number in 0..PATHS {
+            let denied = match fs::read(place(number).join("file")) {
+                Ok(_) => false,
+                Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => true,
+                Err(error) => return Err(error).context("reading"),
+            };
+            ensure!(
+                denied != gone.contains(&number),
+                "policy {number}, after {gone:?} were deleted"
+            );
+        }
+    }
     agent.stop()?;
     Ok(())
 }

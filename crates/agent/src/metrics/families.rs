@@ -1,10 +1,12 @@
 //! The page that a scrape gets: one function for each part of the agent that counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::Relaxed;
 
 use api::tetragon::{TracingPolicyState, TracingPolicyStatus};
 use compiler::base::record::kind;
+use compiler::policies::Missed;
+use policy::PolicyKey;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::events::{EventCounters, Family, OF_PROCESSES};
@@ -302,5 +304,21 @@ pub(super) fn policies(page: &mut Page, policies: &[TracingPolicyStatus]) {
                 }
             }
         }
+    }
+}
+
+/// What enforcers of policies were told for nothing. Those of policies of one name, in different domains or
+/// namespaces, count together.
+pub(super) fn enforcers(page: &mut Page, missed: &[(PolicyKey, Missed)]) {
+    let mut sums: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
+    for (key, Missed { call, reason, count }) in missed {
+        *sums.entry((call, &key.name, reason)).or_default() += count;
+    }
+    let mut family = page.counter(
+        "tetragon_enforcer_missed_notifications_total",
+        "Notifications of enforcers that were replaced, or taken back before they took effect",
+    );
+    for ((info, policy, reason), count) in sums {
+        family.of(&[("info", info), ("policy", policy), ("reason", reason)], count);
     }
 }

@@ -148,6 +148,7 @@ fn page(sources: &Sources) -> Result<String, prometheus::Error> {
         Err(why) => tracing::warn!(why, "Metrics of the pipeline are missing from this scrape"),
     }
     families::policies(&mut page, &sources.policies.list(None));
+    families::enforcers(&mut page, &sources.policies.missed_notifications());
     page.process(ProcessCollector::for_self().collect());
     page.text()
 }
@@ -206,12 +207,14 @@ mod tests {
         };
         let event = api::tetragon::get_events_response::Event::ProcessExec(exec);
         hub.publish(Arc::new(Envelope::default().wrap(event)));
+        let (policies, _) = store_tests::store();
+        policies.add("grpc", &store_tests::from("p.yaml", &store_tests::text("told"))).unwrap();
         let sources = Sources {
             events: Some(counters),
             hub,
             exporter: None,
             inspect: Arc::new(Counted),
-            policies: Arc::new(store_tests::store().0),
+            policies: Arc::new(policies),
         };
         let address = TcpAddress { host: "127.0.0.1".into(), port: 0 };
         let server = MetricsServer::start(&address, sources).await.unwrap();
@@ -223,7 +226,8 @@ mod tests {
             r#"tetragon_events_total{type="PROCESS_EXEC",namespace="",workload="",pod="",binary="/bin/\"x\"\n",node_name=""} 1"#,
             r#"tetragon_flags_total{type="execve"} 1"#,
             "tetragon_process_cache_size 42",
-            r#"tetragon_tracingpolicy_loaded{state="enabled"} 0"#,
+            r#"tetragon_tracingpolicy_loaded{state="enabled"} 1"#,
+            r#"tetragon_enforcer_missed_notifications_total{info="sys_dup",policy="told",reason="overwritten"} 3"#,
             "tetragon_notify_overflowed_events_total 0",
             "process_open_fds",
             r#"tetragon_build_info{version="v"#,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use compiler::counters::Done;
+use compiler::policies::Missed;
 use policy::checked::Mode;
 use policy::{CheckedPolicy, Policy, PolicyKey, Problem, Problems};
 
@@ -81,6 +82,8 @@ pub struct Measures {
     pub lost: u64,
     /// Events for which the kernel side had no memory.
     pub no_memory: u64,
+    /// What its enforcer was told and did not act upon.
+    pub missed_notifications: Vec<Missed>,
     /// Bytes of kernel memory.
     pub memory: u64,
 }

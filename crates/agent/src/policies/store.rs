@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::tetragon::TracingPolicyStatus;
+use compiler::policies::Missed;
 use policy::evaluate::applies_to_node;
 use policy::{CheckedPolicy, PolicyKey, Problems};
 
@@ -335,6 +336,19 @@ impl Store {
             .collect();
         list.sort_by_key(|status| status.id);
         list
+    }
+
+    /// What the enforcers of policies were told and did not act upon, as [`list`](Self::list) found it last.
+    pub fn missed_notifications(&self) -> Vec<(PolicyKey, Missed)> {
+        let entries = self.entries();
+        let missed = entries.measures.iter().flat_map(|(key, measures)| {
+            measures.missed_notifications.iter().map(|missed| (key.clone(), missed.clone()))
+        });
+        let mut missed: Vec<_> = missed.collect();
+        missed.sort_by(|(a, one), (b, other)| {
+            (a, &one.call, one.reason).cmp(&(b, &other.call, other.reason))
+        });
+        missed
     }
 
     /// The domains that have policies, in alphabetical order.

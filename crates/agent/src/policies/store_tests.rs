@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use api::tetragon::{TracingPolicyMode, TracingPolicyState as State};
 use compiler::counters::Done;
+use compiler::policies::Missed;
 use policy::checked::Mode;
 use policy::{CheckedPolicy, Mark, PolicyKey, Problem, Problems};
 
@@ -84,6 +85,11 @@ impl Loader for Fake {
         let measures = Measures {
             done: Done { posted: 7, ..Done::default() },
             by_selector: vec![vec![Done::default(), Done { limited: 5, ..Done::default() }]],
+            missed_notifications: vec![Missed {
+                call: "sys_dup".into(),
+                reason: "overwritten",
+                count: 3,
+            }],
             memory: 4096,
             ..Measures::default()
         };

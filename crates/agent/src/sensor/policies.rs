@@ -230,6 +230,7 @@ impl InForce {
         for (key, measures) in &mut all {
             measures.memory = self.policies.memory_bytes(key)?.unwrap_or(0);
             measures.by_selector = self.by_selector(key)?;
+            measures.missed_notifications = self.policies.missed_notifications(key)?;
             let plan = self.policies.plan(key);
             measures.requests =
                 plan.map(|plan| requests.counters(&plan.policy)).unwrap_or_default();
