@@ -2,6 +2,7 @@
 
 pub mod cgroups;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod envelope;
 pub mod events;

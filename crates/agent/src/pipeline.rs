@@ -9,6 +9,7 @@ mod config;
 mod images;
 mod mappings;
 mod observation;
+mod podless;
 mod recovery;
 mod sending;
 mod stats;
@@ -19,6 +20,8 @@ mod bench;
 mod model;
 #[cfg(test)]
 mod observation_tests;
+#[cfg(test)]
+mod pod_tests;
 #[cfg(test)]
 mod start_tests;
 #[cfg(test)]
@@ -51,6 +54,7 @@ use crate::users::Users;
 
 pub use crate::stacks::Emit;
 pub use config::PipelineConfig;
+use podless::Podless;
 pub use stats::{Counters, Stats};
 
 /// Tells the present identity of a pid, as the kernel side knows it; `None` when there is no such process.
@@ -73,6 +77,7 @@ pub struct Pipeline {
     users: Users,
     parts: Parts,
     waiting: WaitingEvents,
+    podless: Podless,
     losses: Losses,
     policy_losses: PolicyLosses,
     /// Image of processes that nothing is known of.
@@ -105,6 +110,7 @@ impl Pipeline {
             cluster_name: config.cluster_name.clone(),
             full_container_id: config.full_container_id,
             host: config.host,
+            directory: config.directory.clone(),
         };
         let limits =
             Limits { entries: config.process_cache_size.max(MIN_ENTRIES), bytes: MAX_IMAGE_BYTES };
@@ -130,6 +136,7 @@ impl Pipeline {
             procfs,
             parts: Parts::new(usize::try_from(config.max_text).unwrap_or(usize::MAX)),
             waiting: WaitingEvents::new(config.event_cache_retries),
+            podless: Podless::new(config.event_cache_retry_delay * config.event_cache_retries),
             losses: Losses::default(),
             policy_losses: PolicyLosses::default(),
             unknown: Arc::default(),
@@ -206,6 +213,11 @@ impl Pipeline {
         self.parts.tick(now);
         self.cgroups.tick(now);
         self.send_mappings(false);
+        if let Some(directory) = &self.config.directory
+            && self.podless.changed(directory.changes())
+        {
+            self.retry(false);
+        }
         if now >= self.next_retry {
             self.next_retry = now + self.config.event_cache_retry_delay;
             self.retry(true);

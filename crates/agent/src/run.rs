@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cluster::Cluster;
 use crate::config::{self, Config, Loaded, Place, Request};
 use crate::envelope::Envelope;
 use crate::export::Exporter;
@@ -114,6 +115,7 @@ pub struct Agent {
     exporter: Option<Exporter>,
     health: Option<HealthServer>,
     metrics: Option<MetricsServer>,
+    cluster: Option<Cluster>,
 }
 
 impl Agent {
@@ -156,6 +158,7 @@ impl Agent {
             exporter: None,
             health: None,
             metrics: None,
+            cluster: None,
         };
         match agent.start_parts(loaded, run_dir, records.as_ref(), rules).await {
             Ok(()) => Ok(agent),
@@ -175,6 +178,11 @@ impl Agent {
     ) -> Result<(), Failure> {
         let config = &loaded.config;
         let inspect = self.source.inspect();
+        if config.kubernetes.enabled {
+            let cluster = Cluster::start(config).await?;
+            self.source.set_directory(Arc::clone(cluster.directory()));
+            self.cluster = Some(cluster);
+        }
         self.exporter = Exporter::start(&config.export, &self.hub)?;
         let answers = Answers {
             hub: Arc::clone(&self.hub),
@@ -191,6 +199,7 @@ impl Agent {
                 exporter: self.exporter.clone(),
                 inspect: Arc::clone(&inspect),
                 policies: Arc::clone(&self.policies),
+                directory: self.cluster.as_ref().map(|cluster| Arc::clone(cluster.directory())),
             };
             match MetricsServer::start(address, sources).await {
                 Ok(server) => self.metrics = Some(server),
@@ -244,6 +253,7 @@ impl Agent {
             self.source.stop();
         });
         self.hub.close();
+        drop(self.cluster.take());
         drop(self.health.take());
         drop(self.metrics.take());
         if let Some(server) = self.server.take() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use api::tetragon::{DumpProcessCacheReqArgs, ProcessInternal};
 
+use crate::cluster::Directory;
 use crate::hub::Hub;
 use crate::pipeline::Stats;
 use crate::policies::Loader;
@@ -18,6 +19,9 @@ pub trait Source: Send {
 
     /// Detaches, publishes what was seen until then, and ends its threads before it returns.
     fn stop(&mut self);
+
+    /// Whom containers belong to, for its events. Called before [`Source::start`], where that is known.
+    fn set_directory(&mut self, _directory: Arc<Directory>) {}
 
     /// What may be asked of it while it runs.
     fn inspect(&self) -> Arc<dyn Inspect>;

@@ -67,6 +67,21 @@ pub struct Config {
     pub pins: PinConfig,
     /// What policies may ask of the network.
     pub requests: RequestConfig,
+    /// The cluster.
+    pub kubernetes: KubernetesConfig,
+}
+
+/// The cluster that this node belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KubernetesConfig {
+    /// Whether the API server is asked.
+    pub enabled: bool,
+    /// How to reach it; `None`: as a pod's service account says.
+    pub kubeconfig: Option<PathBuf>,
+    /// Containers of deleted pods that are remembered.
+    pub deleted_pods: usize,
+    /// Whether events carry the annotations of pods.
+    pub annotations: bool,
 }
 
 /// What policies may ask of the network.

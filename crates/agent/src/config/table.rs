@@ -140,7 +140,18 @@ pub static FLAGS: &[Flag] = &[
             }),
         ),
     },
-    flag("deleted-pod-cache-size", "Entries of the cache of deleted pods", Int(1024, NotYet)),
+    flag(
+        "deleted-pod-cache-size",
+        "Containers of deleted pods that are remembered: their last events come late",
+        Int(
+            1024,
+            Sets(|c, v| {
+                let size = at_least(v, 0)?;
+                c.kubernetes.deleted_pods = usize::try_from(size).unwrap_or(usize::MAX);
+                OK
+            }),
+        ),
+    ),
     flag(
         "disable-kprobe-multi",
         "Never use kprobe.multi links",
@@ -171,7 +182,11 @@ pub static FLAGS: &[Flag] = &[
         Bool(true, sets!(metrics.events)),
     ),
     flag("enable-export-aggregation", "Aggregate exported events", Bool(false, NotYet)),
-    flag("enable-k8s-api", "Use the Kubernetes API", Bool(false, NotYet)),
+    flag(
+        "enable-k8s-api",
+        "Use the Kubernetes API: events tell the pods of their processes",
+        Bool(false, sets!(kubernetes.enabled)),
+    ),
     flag(
         "enable-msg-handling-latency",
         "Measure how long each kernel record takes",
@@ -182,7 +197,11 @@ pub static FLAGS: &[Flag] = &[
         "Allow pid_set in export filters",
         Bool(false, sets!(export.pid_set)),
     ),
-    flag("enable-pod-annotations", "Add pod annotations to events", Bool(false, NotYet)),
+    flag(
+        "enable-pod-annotations",
+        "Add pod annotations to events",
+        Bool(false, sets!(kubernetes.annotations)),
+    ),
     flag("enable-pod-info", "Read PodInfo resources", Bool(false, NotYet)),
     flag(
         "enable-policy-filter",
@@ -352,7 +371,17 @@ pub static FLAGS: &[Flag] = &[
         Int(10, Sets(|c, v| at_least(v, 1).map(|v| c.health.interval = StdDuration::from_secs(v)))),
     ),
     flag("k8s-controlplane-retry", "Attempts to reach the Kubernetes API", Int(1, NotYet)),
-    flag("k8s-kubeconfig-path", "Kubeconfig file; empty when in a cluster", Str("", NotYet)),
+    flag(
+        "k8s-kubeconfig-path",
+        "Kubeconfig file; empty when in a cluster",
+        Str(
+            "",
+            Sets(|c, v| {
+                c.kubernetes.kubeconfig = path(v);
+                OK
+            }),
+        ),
+    ),
     flag(
         "keep-sensors-on-exit",
         "Policies stay in force without the agent, until the next one has its own in force",

@@ -1,5 +1,7 @@
 //! Messages of the API from table entries.
 
+use std::sync::Arc;
+
 use api::google::Timestamp;
 use api::tetragon as wire;
 use compiler::base::record::{Flags, Identity};
@@ -7,6 +9,7 @@ use wire::get_events_response::Event;
 
 use crate::cgroups::container;
 use crate::clock::{Clock, WallTime};
+use crate::cluster::Directory;
 use crate::loss::Loss;
 use crate::process::entry::Entry;
 use crate::process::identity::ExecIds;
@@ -26,6 +29,8 @@ pub struct Messages {
     pub full_container_id: bool,
     /// What `is_host` compares with.
     pub host: HostNamespaces,
+    /// Whom containers belong to, in a cluster.
+    pub directory: Option<Arc<Directory>>,
 }
 
 impl Messages {
@@ -43,7 +48,7 @@ impl Messages {
             flags: flags::text(entry.flags, &image.cwd),
             start_time: Some(Timestamp::from(entry.start)),
             auid: image.auid,
-            pod: None,
+            pod: self.pod(entry),
             docker: entry.container.as_deref().map_or_else(String::new, |id| {
                 if self.full_container_id { id } else { container::short(id) }.to_owned()
             }),
@@ -71,6 +76,13 @@ impl Messages {
                 })
                 .collect(),
         }
+    }
+
+    /// The pod of a process, if it is known.
+    pub fn pod(&self, entry: &Entry) -> Option<wire::Pod> {
+        let (directory, container) = (self.directory.as_ref()?, entry.container.as_deref()?);
+        let image = &*entry.image;
+        directory.pod(container, entry.nspid, &image.binary, &image.arguments)
     }
 
     /// A process of which only the identity is known.

@@ -10,6 +10,7 @@ use policy::PolicyKey;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::events::{EventCounters, Family, OF_PROCESSES};
+use crate::cluster::Directory;
 use crate::export;
 use crate::hub::Hub;
 use crate::pipeline::Stats;
@@ -110,6 +111,19 @@ impl Samples<'_> {
 pub(super) fn build(page: &mut Page) {
     let labels = [("version", crate::VERSION), ("commit", ""), ("time", ""), ("modified", "")];
     page.gauge("tetragon_build_info", "The version, as labels").of(&labels, 1);
+}
+
+/// What is known of pods.
+pub(super) fn cluster(page: &mut Page, directory: &Directory) {
+    let (pods, remembered) = directory.len();
+    page.gauge("tetragon_pods", "Pods of this node that are known").is(pods as u64);
+    page.gauge("tetragon_deleted_pod_containers", "Containers of deleted pods that are remembered")
+        .is(remembered as u64);
+    page.counter(
+        "tetragon_watcher_errors_total",
+        "Events whose process is in a container of which no pod is known",
+    )
+    .of(&[("watcher", "k8s"), ("error", "failed_to_get_pod")], directory.missed());
 }
 
 /// Events by kind, process and policy.

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::EventCounters;
 use super::families::{self, Page};
+use crate::cluster::Directory;
 use crate::config::TcpAddress;
 use crate::export::Exporter;
 use crate::hub::Hub;
@@ -43,6 +44,8 @@ pub struct Sources {
     pub inspect: Arc<dyn Inspect>,
     /// Policies.
     pub policies: Arc<Store>,
+    /// Whom containers belong to, in a cluster.
+    pub directory: Option<Arc<Directory>>,
 }
 
 /// The running server. Dropping it ends it.
@@ -149,6 +152,9 @@ fn page(sources: &Sources) -> Result<String, prometheus::Error> {
     }
     families::policies(&mut page, &sources.policies.list(None));
     families::enforcers(&mut page, &sources.policies.missed_notifications());
+    if let Some(directory) = &sources.directory {
+        families::cluster(&mut page, directory);
+    }
     page.process(ProcessCollector::for_self().collect());
     page.text()
 }
@@ -215,6 +221,7 @@ mod tests {
             exporter: None,
             inspect: Arc::new(Counted),
             policies: Arc::new(policies),
+            directory: None,
         };
         let address = TcpAddress { host: "127.0.0.1".into(), port: 0 };
         let server = MetricsServer::start(&address, sources).await.unwrap();

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cgroups::Hierarchy;
+use crate::cluster::Directory;
 use crate::config::AncestorsOfHits;
 use crate::procfs::HostNamespaces;
 use crate::redaction::Redaction;
@@ -49,6 +51,8 @@ pub struct PipelineConfig {
     pub usernames: bool,
     /// `--enable-cgidmap`: the whole container identifier in `docker`.
     pub full_container_id: bool,
+    /// Whom containers belong to, with `--enable-k8s-api`.
+    pub directory: Option<Arc<Directory>>,
     /// `--redaction-filters`.
     pub redaction: Redaction,
     /// `--exec-data-max-size`: most bytes of arguments, and as many of environment, of one process.
@@ -78,6 +82,7 @@ impl Default for PipelineConfig {
             environment_only: HashSet::new(),
             usernames: false,
             full_container_id: false,
+            directory: None,
             redaction: Redaction::default(),
             max_text: 256 << 10,
             expose_stack_addresses: false,

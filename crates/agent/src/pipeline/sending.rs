@@ -81,6 +81,9 @@ impl Pipeline {
         if let Some(missing) = self.awaited(event.parent) {
             return Some(missing);
         }
+        if self.lacks_pod(event) {
+            return Some(event.process);
+        }
         while self.config.ancestors
             && let Err(broken) = self.table.ancestors(event.parent)
         {
@@ -92,6 +95,36 @@ impl Pipeline {
             }
         }
         None
+    }
+
+    /// Whether the event should wait for the pod of its process. Fills it in where the process is told
+    /// already.
+    fn lacks_pod(&mut self, event: &mut Pending) -> bool {
+        let Some(directory) = &self.config.directory else { return false };
+        let told = match &mut event.body {
+            Body::Exec(process) | Body::Exit(Some(process), _) => Some(process),
+            Body::Exit(None, _) => return false,
+            Body::Hit(..) => None,
+        };
+        if told.as_ref().is_some_and(|process| process.pod.is_some()) {
+            return false;
+        }
+        // Of an exit that waits, the entry may be gone; its process was told when it came.
+        let Some(entry) = self.table.get(event.process) else { return false };
+        let Some(container) = entry.container.clone() else { return false };
+        if self.waiting.gave_up(event.process) {
+            return false;
+        }
+        match self.messages.pod(entry) {
+            Some(pod) => {
+                if let Some(process) = told {
+                    process.pod = Some(pod);
+                }
+                self.podless.found(&container);
+                false
+            }
+            None => self.podless.awaits(&container, directory, self.now),
+        }
     }
 
     /// What it makes sense to wait for. The ring is in order, so a record that has not come before the
@@ -194,6 +227,13 @@ impl Pipeline {
                 hit.of(message, parent, ancestors)
             }
         };
+        if let Some(directory) = &self.config.directory
+            && let Some(process) = event.process()
+            && !process.docker.is_empty()
+            && process.pod.is_none()
+        {
+            directory.count_missed();
+        }
         self.counters.incomplete_events += u64::from(!complete);
         self.outbox.send(self.messages.envelope(event, time), trace);
     }

@@ -29,6 +29,7 @@ use kernel::features::Features;
 use kernel::ringbuf::{RingBuffer, RingSet};
 
 use crate::cgroups::Hierarchy;
+use crate::cluster::Directory;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::pipeline::{Pipeline, PipelineConfig, Stats};
@@ -203,6 +204,10 @@ impl Sensor {
 }
 
 impl Source for Sensor {
+    fn set_directory(&mut self, directory: Arc<Directory>) {
+        self.pipeline.directory = Some(directory);
+    }
+
     fn start(&mut self, hub: Arc<Hub>) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.begin(hub)?;
         tracing::debug!(queue_records = self.queue_records, "reading process records");

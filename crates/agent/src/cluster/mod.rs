@@ -1,0 +1,7 @@
+//! What the cluster says: whom containers belong to.
+
+mod connection;
+pub mod directory;
+
+pub use connection::Cluster;
+pub use directory::Directory;
