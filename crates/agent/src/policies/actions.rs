@@ -66,7 +66,7 @@ pub(super) fn by_selector(
 }
 
 /// Position of a hook in its section; they stand together.
-fn index_in_section(policy: &Policy, index: usize) -> u32 {
+pub(super) fn index_in_section(policy: &Policy, index: usize) -> u32 {
     let section = |hook: &Hook| std::mem::discriminant(&hook.target);
     let same = |hook: &&Hook| section(hook) == section(&policy.hooks[index]);
     policy.hooks[..index].iter().filter(same).count() as u32

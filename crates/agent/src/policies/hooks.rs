@@ -1,39 +1,66 @@
-//! What became of each hook of a policy in force. Only hooks of functions, of the kernel or of programs,
-//! can be left out, so only those are told.
+//! What became of each hook of a policy in force, and of what it is to enforce. Only hooks of functions, of
+//! the kernel or of programs, can be left out.
 
-use api::tetragon::{HookState, HookStatus};
+use api::tetragon::{EffectiveAction, HookState, HookStatus};
+use compiler::plan::Effect;
 use policy::Policy;
 use policy::checked::{Call, Function, Locations, Members, Program, Symbol, Target};
+
+use super::actions::index_in_section;
 
 /// Section of the policy that hooks of kernel functions are said to stand in; that of `fentries` is the
 /// same to clients.
 const FUNCTIONS: &str = "kprobes";
 /// Section of those of programs' functions.
 const PROGRAMS: &str = "uprobes";
+/// Those of the others.
+const TRACEPOINTS: &str = "tracepoints";
+const LSM: &str = "lsmhooks";
+const USDTS: &str = "usdts";
 
-/// The hooks of functions. `places` says for each hook of the policy how many places it is attached to.
-pub(super) fn statuses(policy: &Policy, places: &[usize]) -> Vec<HookStatus> {
-    let (mut kprobes, mut fentries, mut uprobes) = (0, 0, 0);
+/// All hooks. `places` says for each hook of the policy how many places it is attached to, `effects` what
+/// its enforcing actions become, if that is known.
+pub(super) fn statuses(
+    policy: &Policy,
+    places: &[usize],
+    effects: &[Vec<Effect>],
+) -> Vec<HookStatus> {
     let mut statuses = Vec::new();
-    for (hook, &places) in policy.hooks.iter().zip(places) {
+    for (at, (hook, &places)) in policy.hooks.iter().zip(places).enumerate() {
         let of_function = |function| (FUNCTIONS, state(policy, function, places), call(function));
-        let ((section, state, hook_description), index) = match &hook.target {
-            Target::Kprobe(function) => (of_function(function), &mut kprobes),
-            Target::Fentry(function) => (of_function(function), &mut fentries),
-            Target::Uprobe(program) => {
-                ((PROGRAMS, of_program(places), locations(program)), &mut uprobes)
+        let there = |section, description| (section, HookState::StatusLoaded, description);
+        let (section, state, hook_description) = match &hook.target {
+            Target::Kprobe(function) | Target::Fentry(function) => of_function(function),
+            Target::Uprobe(program) => (PROGRAMS, of_program(places), locations(program)),
+            Target::Tracepoint { subsystem, event, .. } => {
+                there(TRACEPOINTS, format!("{subsystem}/{event}"))
             }
-            _ => continue,
+            Target::Lsm(name) => there(LSM, name.clone()),
+            Target::Usdt { path, provider, name, .. } => {
+                there(USDTS, format!("{path}:{provider}/{name}"))
+            }
         };
+        let effects = effects.get(at).into_iter().flatten();
         statuses.push(HookStatus {
             section: section.to_owned(),
             state: state.into(),
             hook_description,
-            hook_idx: *index,
+            hook_idx: index_in_section(policy, at),
+            effective_actions: effects.map(|effect| effective(policy, at, effect)).collect(),
         });
-        *index += 1;
     }
     statuses
+}
+
+fn effective(policy: &Policy, hook: usize, effect: &Effect) -> EffectiveAction {
+    let selector = policy.hooks.get(hook).and_then(|hook| hook.selectors.get(effect.selector));
+    EffectiveAction {
+        selector_index: effect.selector as u32,
+        selector_label: selector.map(|one| one.label.clone()).unwrap_or_default(),
+        action: effect.action.clone(),
+        becomes: effect.becomes.join("; or "),
+        in_full: effect.in_full,
+    }
 }
 
 pub(super) fn call(function: &Function) -> String {
@@ -103,7 +130,7 @@ mod tests {
             fentries:\n  - {call: sys_dup}\n";
         let policy = CheckedPolicy::read("p.yaml", text).unwrap();
         // The order of hooks is that of sections: kprobes, fentries, ..., lsmhooks.
-        let statuses = statuses(&policy, &[1, 0, 3, 2, 400, 1, 1]);
+        let statuses = statuses(&policy, &[1, 0, 3, 2, 400, 1, 1], &[]);
         let told: Vec<_> = statuses
             .iter()
             .map(|status| (status.hook_idx, status.hook_description.as_str(), status.state()))
@@ -115,9 +142,12 @@ mod tests {
             (3, "list:three", HookState::StatusPartialCallNotFound),
             (4, "list:all", HookState::StatusLoaded),
             (0, "sys_dup", HookState::StatusLoaded),
+            (0, "file_open", HookState::StatusLoaded),
         ];
         assert_eq!(told, expected);
-        assert!(statuses.iter().all(|status| status.section == "kprobes"));
+        let (lsm, functions) = statuses.split_last().unwrap();
+        assert!(functions.iter().all(|status| status.section == "kprobes"));
+        assert_eq!(lsm.section, "lsmhooks");
     }
 
     #[test]
@@ -126,7 +156,7 @@ mod tests {
             spec:\n  uprobes:\n  - {path: /bin/a, symbols: [main, main+0x10]}\n  \
             - {path: /bin/b, offsets: [1, 2]}\n  - {path: /bin/b, addrs: [3]}\n";
         let policy = CheckedPolicy::read("p.yaml", text).unwrap();
-        let statuses = statuses(&policy, &[2, 2, 0]);
+        let statuses = statuses(&policy, &[2, 2, 0], &[]);
         let told: Vec<_> = statuses
             .iter()
             .map(|status| (status.hook_idx, status.hook_description.as_str(), status.state()))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use compiler::counters::Done;
+use compiler::plan::Effect;
 use compiler::policies::Missed;
 use policy::checked::Mode;
 use policy::{CheckedPolicy, Policy, PolicyKey, Problem, Problems};
@@ -82,6 +83,8 @@ pub struct Measures {
     pub lost: u64,
     /// Events for which the kernel side had no memory.
     pub no_memory: u64,
+    /// What its enforcing actions become on this kernel, for each of its hooks.
+    pub effects: Vec<Vec<Effect>>,
     /// What its enforcer was told and did not act upon.
     pub missed_notifications: Vec<Missed>,
     /// Bytes of kernel memory.

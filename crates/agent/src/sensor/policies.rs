@@ -231,9 +231,11 @@ impl InForce {
             measures.memory = self.policies.memory_bytes(key)?.unwrap_or(0);
             measures.by_selector = self.by_selector(key)?;
             measures.missed_notifications = self.policies.missed_notifications(key)?;
-            let plan = self.policies.plan(key);
-            measures.requests =
-                plan.map(|plan| requests.counters(&plan.policy)).unwrap_or_default();
+            if let Some(plan) = self.policies.plan(key) {
+                measures.requests = requests.counters(&plan.policy);
+                measures.effects =
+                    plan.policy.hooks.iter().map(|hook| plan.effects(hook)).collect();
+            }
         }
         Ok(all)
     }

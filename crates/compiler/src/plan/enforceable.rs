@@ -62,6 +62,15 @@ impl Plan {
         }
     }
 
+    /// What is missing of an action: whether all of it, and why.
+    pub(super) fn shortfall(&self, action: &Action, hook: &HookPlan) -> Option<(bool, String)> {
+        let shortfall = self.judge(action, hook).err()?;
+        Some((
+            matches!(shortfall, Shortfall::All(_)),
+            shortfall.why().trim_start_matches("is ").to_owned(),
+        ))
+    }
+
     fn judge(&self, action: &Action, hook: &HookPlan) -> Result<(), Shortfall> {
         match action {
             Action::Override(error) => hook.denial.as_ref().map_or(Ok(()), |by| denies(by, *error)),

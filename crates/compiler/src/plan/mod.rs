@@ -6,6 +6,7 @@
 
 mod attachment;
 mod denial;
+mod effects;
 mod enforceable;
 mod enforcer;
 mod executable;
@@ -30,6 +31,7 @@ mod uprobe;
 mod usdt;
 
 pub use denial::{Denial, Gate, Gated};
+pub use effects::Effect;
 pub(crate) use list::abi;
 pub use multi::FunctionSet;
 pub(crate) use syscall::stem;

@@ -212,6 +212,7 @@ mod tests {
             state: HookState::StatusCallNotFound.into(),
             hook_description: "no_such_call".into(),
             hook_idx: 3,
+            ..HookStatus::default()
         }];
         let text = text(&[partly, policy()]);
         let lines: Vec<&str> = text.lines().collect();

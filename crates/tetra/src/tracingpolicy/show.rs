@@ -73,14 +73,11 @@ fn text(policy: &TracingPolicyStatus) -> String {
         }));
         text.push_str(&format!("Hooks:\n{}", lines(&rows, "  ")));
     }
+    text.push_str(&effects(policy));
     let counted = policy.stats.iter().flat_map(|stats| &stats.selector_action_counters);
     let mut rows = vec![["HOOK", "SELECTOR", "COUNTED"].map(str::to_owned).to_vec()];
     rows.extend(counted.map(|one| {
-        let number = one.selector_index.map(|index| index.to_string()).unwrap_or_default();
-        let selector = match one.selector_label.as_str() {
-            "" => number,
-            label => format!("{number} ({label})"),
-        };
+        let selector = selector(one.selector_index, &one.selector_label);
         let counters = one.action_counters.as_ref().map(counters).unwrap_or_default();
         vec![one.hook.clone(), selector, counters]
     }));
@@ -88,6 +85,34 @@ fn text(policy: &TracingPolicyStatus) -> String {
         text.push_str(&format!("Selectors:\n{}", lines(&rows, "  ")));
     }
     text
+}
+
+/// What each enforcing action becomes on the agent's node.
+fn effects(policy: &TracingPolicyStatus) -> String {
+    let mut text = String::new();
+    for hook in &policy.hook_statuses {
+        for action in &hook.effective_actions {
+            let selector = selector(Some(action.selector_index), &action.selector_label);
+            text.push_str(&format!(
+                "  {} {}, selector {selector}: {} {} {}\n",
+                hook.section,
+                hook.hook_description,
+                action.action,
+                if action.in_full { "->" } else { "DEGRADED ->" },
+                action.becomes,
+            ));
+        }
+    }
+    if text.is_empty() { text } else { format!("Enforcement here:\n{text}") }
+}
+
+/// `1 (secrets)`
+fn selector(index: Option<u32>, label: &str) -> String {
+    let number = index.map(|index| index.to_string()).unwrap_or_default();
+    match label {
+        "" => number,
+        label => format!("{number} ({label})"),
+    }
 }
 
 fn lines(rows: &[Vec<String>], indent: &str) -> String {
@@ -123,7 +148,8 @@ fn counters(counters: &TracingPolicyActionCounters) -> String {
 #[cfg(test)]
 mod tests {
     use api::tetragon::{
-        TracingPolicySelectorActionCounters, TracingPolicyState, TracingPolicyStats,
+        EffectiveAction, HookStatus, TracingPolicySelectorActionCounters, TracingPolicyState,
+        TracingPolicyStats,
     };
 
     use super::*;
@@ -135,6 +161,18 @@ mod tests {
             domain: "grpc".into(),
             state: TracingPolicyState::TpStateEnabled.into(),
             kernel_memory_bytes: 4480,
+            hook_statuses: vec![HookStatus {
+                section: "kprobes".into(),
+                hook_description: "sys_symlinkat".into(),
+                effective_actions: vec![EffectiveAction {
+                    selector_index: 1,
+                    selector_label: "secrets".into(),
+                    action: "Override -1".into(),
+                    becomes: "denied by LSM, at inode_symlink".into(),
+                    in_full: true,
+                }],
+                ..HookStatus::default()
+            }],
             stats: Some(TracingPolicyStats {
                 selector_action_counters: vec![TracingPolicySelectorActionCounters {
                     hook: "sys_symlinkat".into(),
@@ -157,6 +195,7 @@ mod tests {
             "State:           enabled",
             "Kernel memory:   4.48 kB",
             "  sys_symlinkat   1 (secrets)   post 3, signal 2",
+            "  kprobes sys_symlinkat, selector 1 (secrets): Override -1 -> denied by LSM, at inode_symlink",
         ] {
             assert!(text.lines().any(|known| known == line), "{line:?} is not in:\n{text}");
         }

@@ -393,3 +393,28 @@ kprobes:
     let compat: Vec<_> = plan.hooks.iter().map(|hook| hook.attachment.is_compat()).collect();
     assert_eq!(compat, [true, false]);
 }
+
+#[test]
+fn what_enforcing_actions_become_is_told() {
+    let text = "kprobes:\n- call: sys_symlinkat\n  syscall: true\n  selectors:\n  - matchActions: [{action: \
+                Sigkill}, {action: Override, argError: -1}]\n- call: sys_mkdir\n  syscall: true\n";
+    let told = |features: &[Feature]| {
+        let plan = plan(&described(features)?, text).unwrap();
+        assert!(plan.effects(&plan.policy.hooks[1]).is_empty());
+        let effects = plan.effects(&plan.policy.hooks[0]);
+        assert!(effects.iter().all(|effect| effect.selector == 0 && effect.becomes.len() == 1));
+        let told = effects
+            .into_iter()
+            .map(|effect| (effect.action, effect.becomes.concat(), effect.in_full));
+        Some(told.collect::<Vec<_>>())
+    };
+    let Some(by_lsm) = told(&[Feature::TpBtf, Feature::Lsm]) else { return };
+    let kill = ("Sigkill".to_owned(), "signal sent at the entry".to_owned(), true);
+    let denied = ("Override -1".to_owned(), "denied by LSM, at inode_symlink".to_owned(), true);
+    assert_eq!(by_lsm, [kill.clone(), denied]);
+    let nowhere = told(&[Feature::TpBtf]).unwrap();
+    assert_eq!(nowhere[0], kill);
+    let (action, becomes, in_full) = &nowhere[1];
+    assert_eq!((action.as_str(), *in_full), ("Override -1", false));
+    assert!(becomes.starts_with("not carried out: this kernel runs no LSM programs"), "{becomes}");
+}
