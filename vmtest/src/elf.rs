@@ -7,6 +7,9 @@
 
 /// Where the file is mapped.
 const BASE: u64 = 0x40_0000;
+/// Where data is mapped.
+const DATA: u64 = 0x60_0000;
+const PAGE: u64 = 0x1000;
 const FILE_HEADER: u64 = 64;
 const PROGRAM_HEADER: u64 = 56;
 
@@ -18,6 +21,7 @@ const VFORK: u32 = 58;
 const EXECVE: u32 = 59;
 const EXIT: u32 = 60;
 const WAIT4: u32 = 61;
+const UNLINK: u32 = 87;
 const CLONE3: u32 = 435;
 
 /// `CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM`
@@ -66,6 +70,14 @@ pub(crate) fn start_as(pid: u32) -> Vec<u8> {
 /// or not.
 pub(crate) fn map(length: u64) -> Vec<u8> {
     Code::default().map(length).exit(0).into_executable()
+}
+
+/// Removes the file of a name that nothing has read yet when the kernel is called, and exits with 0, whether
+/// that works or not. The name is in a segment of its own, and on a page that no other fault brings in.
+pub(crate) fn unlink_untouched(name: &str) -> Vec<u8> {
+    let constant = u32::try_from(DATA).unwrap_or(0);
+    let code = Code::default().with_constant(0xbf, constant).call(UNLINK).exit(0);
+    code.into_executable_with(format!("{name}\0").as_bytes())
 }
 
 /// Machine code under construction.
@@ -156,26 +168,45 @@ impl Code {
 
     /// An ELF file that maps itself and starts with the code.
     fn into_executable(self) -> Vec<u8> {
-        let size = FILE_HEADER + PROGRAM_HEADER + self.0.len() as u64;
+        self.into_executable_with(&[])
+    }
+
+    /// The same with data to be read, at [`DATA`].
+    fn into_executable_with(self, data: &[u8]) -> Vec<u8> {
+        let headers = if data.is_empty() { 1 } else { 2 };
+        let start = FILE_HEADER + headers * PROGRAM_HEADER;
+        let size = start + self.0.len() as u64;
         let mut file = Vec::new();
         let mut put = |bytes: &[u8]| file.extend_from_slice(bytes);
         put(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0"); // 64 bits, little-endian
         put(&2_u16.to_le_bytes()); // executable
         put(&62_u16.to_le_bytes()); // x86-64
         put(&1_u32.to_le_bytes()); // version
-        put(&(BASE + FILE_HEADER + PROGRAM_HEADER).to_le_bytes()); // entry
+        put(&(BASE + start).to_le_bytes()); // entry
         put(&FILE_HEADER.to_le_bytes()); // program headers
         put(&0_u64.to_le_bytes()); // no section headers
         put(&0_u32.to_le_bytes()); // flags
-        for half in [FILE_HEADER as u16, PROGRAM_HEADER as u16, 1, 0, 0, 0] {
+        for half in [FILE_HEADER as u16, PROGRAM_HEADER as u16, headers as u16, 0, 0, 0] {
             put(&half.to_le_bytes()); // sizes and numbers of headers
         }
         put(&1_u32.to_le_bytes()); // to be loaded
         put(&5_u32.to_le_bytes()); // readable, executable
-        for word in [0, BASE, BASE, size, size, 0x1000] {
+        for word in [0, BASE, BASE, size, size, PAGE] {
             put(&word.to_le_bytes()); // offset, addresses, sizes, alignment
         }
+        if !data.is_empty() {
+            put(&1_u32.to_le_bytes()); // to be loaded
+            put(&4_u32.to_le_bytes()); // readable
+            let length = data.len() as u64;
+            for word in [PAGE, DATA, DATA, length, length, PAGE] {
+                put(&word.to_le_bytes());
+            }
+        }
         put(&self.0);
+        if !data.is_empty() {
+            file.resize(PAGE as usize, 0);
+            file.extend_from_slice(data);
+        }
         file
     }
 }
@@ -210,6 +241,11 @@ mod tests {
         let start = std::time::Instant::now();
         assert!(run("leaves", &first_thread_leaves(3), &[]).code().is_some());
         assert!(start.elapsed().as_millis() >= 300, "the thread did not outlive the first");
+        let victim = std::env::temp_dir().join(format!("vmtest-victim-{}", std::process::id()));
+        fs::write(&victim, "").unwrap();
+        let unlink = unlink_untouched(victim.to_str().unwrap());
+        assert_eq!(run("unlink", &unlink, &[]).code(), Some(0));
+        assert!(!victim.exists());
         assert_eq!(run("vfork", &vfork_and_exec(), &["/bin/true"]).code(), Some(0));
     }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::AT_FDCWD;
 use nix::unistd::symlinkat;
 use serde_json::json;
@@ -25,7 +25,40 @@ pub(crate) const TESTS: &[Test] = &[
     Test::new("functions::of_a_list_are_hooked_alone_when_wanted", of_a_list_alone)
         .needs(&[Need::Vm]),
     Test::new("functions::stand_beside_other_hooks", beside_other_hooks).needs(&[Need::Vm]),
+    Test::new("functions::of_calls_read_what_nothing_has_touched", untouched),
 ];
+
+/// A filter reads a name that is on no page of the process yet where programs can wait for it; elsewhere the
+/// event says that it could not be read.
+fn untouched(lab: &Lab) -> Result<()> {
+    let victim = lab.path("victim");
+    let name = victim.to_str().context("a path of the test")?;
+    let remover = lab.program("remover", &crate::elf::unlink_untouched(name))?;
+    let probe = run(Command::new(lab.binary("tetra")?).arg("probe"))?.ok()?;
+    let waits = probe.stdout.contains("fmodret_syscall: true");
+    let head = "  kprobes:\n  - call: sys_unlink\n    syscall: true\n    \
+                args: [{index: 0, type: string}]\n    selectors:\n";
+    let remove = || {
+        fs::write(&victim, "")?;
+        run(&mut Command::new(&remover))?.ok()?;
+        ensure!(!victim.exists(), "it is removed");
+        Ok(())
+    };
+    let spec = match waits {
+        true => {
+            format!("{head}    - matchArgs: [{{index: 0, operator: Equal, values: [{name}]}}]\n")
+        }
+        false => format!("{head}    - matchBinaries: [{{operator: In, values: [{remover}]}}]\n"),
+    };
+    let events = watch(lab, &spec, 1, remove)?;
+    let value = events[0].at("args").get(0).context("no argument")?;
+    match waits {
+        true => ensure!(value["string_arg"] == name, "{value}"),
+        false => ensure!(!value["error_arg"].is_null(), "{value}"),
+    }
+    println!("{value}");
+    Ok(())
+}
 
 /// `do_mmap` has more arguments than trampolines pass on.
 const MMAP: &str = r#"  kprobes:

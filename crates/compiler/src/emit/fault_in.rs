@@ -2,16 +2,23 @@
 //!
 //! What programs read does not wait for pages: a text that nobody has touched yet is in its file only,
 //! and cannot be read at that moment. At an instruction of a program the kernel can wait, in programs
-//! that may sleep (Linux 6.0). But those can make no tail calls, which the head of a place needs. So a
-//! program of its own comes before it there, which reads what the sections are going to read, waiting
-//! for it, and does nothing with it. It sees no generation and no policy: whether it runs once too
-//! often makes no difference to anybody.
+//! that may sleep (Linux 6.0), and at the entry of system calls where errors can be injected into these.
+//! But such programs can make no tail calls, which the head of a place needs. So a program of its own
+//! comes before it there, which reads what the sections are going to read, waiting for it, and does
+//! nothing with it. It sees no generation and no policy: whether it runs once too often makes no
+//! difference to anybody.
 //!
 //! Of several probes of one instruction the one that was attached last runs first (`consumer_add()` in
-//! kernel/events/uprobes.c puts it at the head of the list).
+//! kernel/events/uprobes.c puts it at the head of the list). So it is with programs at a trampoline
+//! (`__bpf_trampoline_link_prog()` in kernel/bpf/trampoline.c), where those at the entry also come before
+//! those that can take the function's place.
+//!
+//! System calls are many. There only what filters ask for is brought in: a filter that cannot read what
+//! it asks about would miss the call, while of a value that is only told the event says that it could
+//! not be read.
 
 use super::Emitter;
-use super::section::{Role, Section};
+use super::section::{Role, Section, is_asked_for};
 use crate::plan::{HookPlan, Input, Operand, OperandPlace, Source};
 use crate::{Error, helper};
 use ebpf::{Cond, Size, Slot, Value};
@@ -27,8 +34,8 @@ const PAGE: i32 = 4096;
 /// Bytes of a buffer with `maxData`, at most.
 const WHOLE: i32 = 327_360;
 
-/// The values of a section that are in memory of the process.
-pub(crate) fn inputs(section: &Section) -> Vec<&Input> {
+/// The values of a section that are in memory of the process. `asked`: only those that filters ask for.
+pub(crate) fn inputs(section: &Section, asked: bool) -> Vec<&Input> {
     let hook: &HookPlan = &section.hook;
     let entry = hook.args.iter().filter(|input| !input.return_copy).chain(&hook.data);
     let inputs: Vec<&Input> = match section.role {
@@ -37,7 +44,8 @@ pub(crate) fn inputs(section: &Section) -> Vec<&Input> {
         Role::Return => hook.returned.iter().collect(),
         Role::Gate(_) | Role::Unmark | Role::Measure | Role::Replace | Role::Enforce => Vec::new(),
     };
-    inputs.into_iter().filter(|input| is_in_memory(input)).collect()
+    let wanted = |input: &&Input| is_in_memory(input) && (!asked || is_asked_for(section, input));
+    inputs.into_iter().filter(wanted).collect()
 }
 
 /// Whether reading a value reads memory of the process.

@@ -529,6 +529,15 @@ fn positions(filter: &Filter) -> Vec<Position> {
     }
 }
 
+/// Whether a filter of the section asks for a value.
+pub(super) fn is_asked_for(section: &Section, input: &Input) -> bool {
+    let filters = section.hook.selectors.iter().flat_map(|selector| &selector.filters);
+    filters
+        .flat_map(positions)
+        .filter_map(|position| position.input(&section.hook))
+        .any(|asked| asked.is_same_value(input))
+}
+
 /// The filters of a section on values of its call, with what each compares.
 fn filters(section: &Section) -> impl Iterator<Item = (&Input, &Comparison)> {
     let hook = &section.hook;

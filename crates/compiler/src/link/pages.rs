@@ -26,16 +26,21 @@ impl Pages {
     /// do not wait for memory.
     pub(crate) fn needed(place: &Place, sections: &[Section], with: With<'_>) -> Vec<Input> {
         let mut needed: Vec<Input> = Vec::new();
-        if kind(place).is_none() {
-            return needed;
-        }
-        for input in sections.iter().flat_map(fault_in::inputs) {
+        let Some(kind) = kind(place) else { return needed };
+        let of_syscall = kind == ProgramKind::FentrySleepable;
+        for input in sections.iter().flat_map(|section| fault_in::inputs(section, of_syscall)) {
             let known = needed.iter().any(|known| known.is_same_value(input));
             if !known {
                 needed.push(input.clone());
             }
         }
-        let waits = || with.machine.features.probe(Feature::SleepableUprobe).is_yes();
+        let has = |feature| with.machine.features.probe(feature).is_yes();
+        let waits = || match of_syscall {
+            // Programs may sleep where errors can be injected, and only there can they take the place of
+            // system calls (`bpf_check_attach_target()` in kernel/bpf/verifier.c).
+            true => has(Feature::SleepableTracing) && has(Feature::FmodRetSyscall),
+            false => has(Feature::SleepableUprobe),
+        };
         if !needed.is_empty() && !waits() {
             needed.clear();
         }
@@ -60,7 +65,8 @@ impl Pages {
         let name = format!("{}_in", place.name());
         let module =
             program::fault_in(&name, with.machine, place.shape(), section, &inputs, scopes)?;
-        let program = load::program(&module, kind, None, &with.shared.all())?;
+        let target = place.target(&with.machine.btf)?;
+        let program = load::program(&module, kind, target, &with.shared.all())?;
         let link = KeptLink::new(place.attach(&program)?, &name, with.keep)?;
         Ok(Some(Self { program, inputs, _link: link }))
     }
@@ -76,6 +82,11 @@ fn kind(place: &Place) -> Option<ProgramKind> {
     match place.kind() {
         ProgramKind::Uprobe => Some(ProgramKind::UprobeSleepable),
         ProgramKind::UprobeMulti => Some(ProgramKind::UprobeMultiSleepable),
-        _ => None,
+        _ => match place {
+            Place::Fentry { syscall: true, .. } | Place::Modify { syscall: true, .. } => {
+                Some(ProgramKind::FentrySleepable)
+            }
+            _ => None,
+        },
     }
 }
