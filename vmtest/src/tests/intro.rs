@@ -111,6 +111,17 @@ fn links_are_denied(lab: &Lab) -> Result<()> {
         ensure!(made == Err(nix::errno::Errno::EPERM), "{made:?}");
         ensure!(link.symlink_metadata().is_err(), "the link is there");
     }
+    // What the rule becomes on this kernel.
+    let shown = agent.ask(&["tp", "list", "-o", "json"])?.ok()?;
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout)?;
+    let rule = &shown["policies"][0]["hook_statuses"][0]["effective_actions"][0];
+    let becomes = rule["becomes"].as_str().context("no effective action")?;
+    let ways = match degraded {
+        true => ["not carried out: "].as_slice(),
+        false => &["denied by LSM, at inode_symlink", "the call is not made, by "],
+    };
+    ensure!(rule["action"] == "Override -1" && rule["in_full"] != degraded, "{rule}");
+    ensure!(ways.iter().any(|way| becomes.starts_with(way)), "{rule}");
     let mine = |event: &Event| event.text("function_name").ends_with("_sys_symlinkat");
     agent.wait_for("the link is seen", |events| {
         events.of_kind("process_kprobe").into_iter().any(mine)
