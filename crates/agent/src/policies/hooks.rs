@@ -6,6 +6,7 @@ use compiler::plan::Effect;
 use policy::Policy;
 use policy::checked::{Call, Function, Locations, Members, Program, Symbol, Target};
 
+use super::Measures;
 use super::actions::index_in_section;
 
 /// Section of the policy that hooks of kernel functions are said to stand in; that of `fentries` is the
@@ -18,13 +19,9 @@ const TRACEPOINTS: &str = "tracepoints";
 const LSM: &str = "lsmhooks";
 const USDTS: &str = "usdts";
 
-/// All hooks. `places` says for each hook of the policy how many places it is attached to, `effects` what
-/// its enforcing actions become, if that is known.
-pub(super) fn statuses(
-    policy: &Policy,
-    places: &[usize],
-    effects: &[Vec<Effect>],
-) -> Vec<HookStatus> {
+/// All hooks. `places` says for each hook of the policy how many places it is attached to, `measures` how,
+/// and what its enforcing actions become, if that is known.
+pub(super) fn statuses(policy: &Policy, places: &[usize], measures: &Measures) -> Vec<HookStatus> {
     let mut statuses = Vec::new();
     for (at, (hook, &places)) in policy.hooks.iter().zip(places).enumerate() {
         let of_function = |function| (FUNCTIONS, state(policy, function, places), call(function));
@@ -40,16 +37,26 @@ pub(super) fn statuses(
                 there(USDTS, format!("{path}:{provider}/{name}"))
             }
         };
-        let effects = effects.get(at).into_iter().flatten();
+        let effects = measures.effects.get(at).into_iter().flatten();
+        let ways = measures.ways.get(at).into_iter().flatten();
         statuses.push(HookStatus {
             section: section.to_owned(),
             state: state.into(),
             hook_description,
             hook_idx: index_in_section(policy, at),
             effective_actions: effects.map(|effect| effective(policy, at, effect)).collect(),
+            attachments: ways.map(way).collect(),
         });
     }
     statuses
+}
+
+/// `fentry`, `kprobe.multi x100`
+fn way(&(name, places): &(&str, usize)) -> String {
+    match places {
+        1 => name.to_owned(),
+        places => format!("{name} x{places}"),
+    }
 }
 
 fn effective(policy: &Policy, hook: usize, effect: &Effect) -> EffectiveAction {
@@ -130,7 +137,12 @@ mod tests {
             fentries:\n  - {call: sys_dup}\n";
         let policy = CheckedPolicy::read("p.yaml", text).unwrap();
         // The order of hooks is that of sections: kprobes, fentries, ..., lsmhooks.
-        let statuses = statuses(&policy, &[1, 0, 3, 2, 400, 1, 1], &[]);
+        let ways = vec![vec![("fentry", 1)], vec![], vec![("fentry", 2), ("kprobe", 1)]];
+        let measures = Measures { ways, ..Measures::default() };
+        let statuses = statuses(&policy, &[1, 0, 3, 2, 400, 1, 1], &measures);
+        assert_eq!(statuses[0].attachments, ["fentry"]);
+        assert_eq!(statuses[2].attachments, ["fentry x2", "kprobe"]);
+        assert!(statuses[1].attachments.is_empty() && statuses[6].attachments.is_empty());
         let told: Vec<_> = statuses
             .iter()
             .map(|status| (status.hook_idx, status.hook_description.as_str(), status.state()))
@@ -156,7 +168,7 @@ mod tests {
             spec:\n  uprobes:\n  - {path: /bin/a, symbols: [main, main+0x10]}\n  \
             - {path: /bin/b, offsets: [1, 2]}\n  - {path: /bin/b, addrs: [3]}\n";
         let policy = CheckedPolicy::read("p.yaml", text).unwrap();
-        let statuses = statuses(&policy, &[2, 2, 0], &[]);
+        let statuses = statuses(&policy, &[2, 2, 0], &Measures::default());
         let told: Vec<_> = statuses
             .iter()
             .map(|status| (status.hook_idx, status.hook_description.as_str(), status.state()))

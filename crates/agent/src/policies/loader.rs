@@ -85,6 +85,8 @@ pub struct Measures {
     pub no_memory: u64,
     /// What its enforcing actions become on this kernel, for each of its hooks.
     pub effects: Vec<Vec<Effect>>,
+    /// How each of its hooks is attached: ways and numbers of places.
+    pub ways: Vec<Vec<(&'static str, usize)>>,
     /// What its enforcer was told and did not act upon.
     pub missed_notifications: Vec<Missed>,
     /// Bytes of kernel memory.

@@ -41,7 +41,7 @@ pub(super) struct Shown<'a> {
 impl Shown<'_> {
     pub(super) fn status(&self) -> wire::TracingPolicyStatus {
         let hook_statuses = match self.state {
-            State::Enabled(places) => hooks::statuses(self.policy, places, &self.measures.effects),
+            State::Enabled(places) => hooks::statuses(self.policy, places, &self.measures),
             _ => Vec::new(),
         };
         let all_loaded =

@@ -235,6 +235,7 @@ impl InForce {
                 measures.requests = requests.counters(&plan.policy);
                 measures.effects =
                     plan.policy.hooks.iter().map(|hook| plan.effects(hook)).collect();
+                measures.ways = plan.policy.hooks.iter().map(|hook| plan.ways(hook)).collect();
             }
         }
         Ok(all)

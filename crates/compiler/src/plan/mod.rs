@@ -29,6 +29,7 @@ mod text;
 mod tracepoint;
 mod uprobe;
 mod usdt;
+mod ways;
 
 pub use denial::{Denial, Gate, Gated};
 pub use effects::Effect;

@@ -61,7 +61,7 @@ fn text(policy: &TracingPolicyStatus) -> String {
     row("Error", policy.error.clone());
     let mut text = lines(&rows, "");
     if !policy.hook_statuses.is_empty() {
-        let head = ["SECTION", "CFGIDX", "DESCRIPTION", "STATUS"];
+        let head = ["SECTION", "CFGIDX", "DESCRIPTION", "STATUS", "ATTACHED"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(policy.hook_statuses.iter().map(|hook| {
             vec![
@@ -69,6 +69,7 @@ fn text(policy: &TracingPolicyStatus) -> String {
                 hook.hook_idx.to_string(),
                 hook.hook_description.clone(),
                 lower(hook.state().as_str_name(), "STATUS_"),
+                hook.attachments.join(", "),
             ]
         }));
         text.push_str(&format!("Hooks:\n{}", lines(&rows, "  ")));
@@ -164,6 +165,7 @@ mod tests {
             hook_statuses: vec![HookStatus {
                 section: "kprobes".into(),
                 hook_description: "sys_symlinkat".into(),
+                attachments: vec!["fentry".into()],
                 effective_actions: vec![EffectiveAction {
                     selector_index: 1,
                     selector_label: "secrets".into(),
@@ -195,6 +197,8 @@ mod tests {
             "State:           enabled",
             "Kernel memory:   4.48 kB",
             "  sys_symlinkat   1 (secrets)   post 3, signal 2",
+            "  SECTION   CFGIDX   DESCRIPTION     STATUS        ATTACHED",
+            "  kprobes   0        sys_symlinkat   unspecified   fentry",
             "  kprobes sys_symlinkat, selector 1 (secrets): Override -1 -> denied by LSM, at inode_symlink",
         ] {
             assert!(text.lines().any(|known| known == line), "{line:?} is not in:\n{text}");
