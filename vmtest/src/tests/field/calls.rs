@@ -69,7 +69,7 @@ pub(super) const CASES: &[Case] = &[
         ])]),
     Case::new("killer.yaml")
         .prepare(|_| tool_at("/usr/bin/bash"))
-        .provoke(duplicate_in_bash)
+        .stops(duplicate_in_bash)
         .reports(&[Report::of(
             "process_tracepoint",
             &[

@@ -18,6 +18,8 @@ pub(super) struct Case {
     pub(super) prepare: fn(&Lab) -> Result<()>,
     /// Does what it reports, and looks whether that had the effect that it should have.
     pub(super) provoke: fn(&Lab) -> Result<()>,
+    /// What it provokes is stopped by the policy: looking at it fails where the policy is not in force.
+    pub(super) stopped: bool,
     /// What has to be reported then.
     pub(super) reports: &'static [Report],
     /// Why no event can be provoked on this kernel, if so.
@@ -41,6 +43,7 @@ impl Case {
             filled: &[],
             prepare: |_| Ok(()),
             provoke: |_| Ok(()),
+            stopped: false,
             reports: &[],
             never: || Ok(None),
         }
@@ -59,6 +62,12 @@ impl Case {
     /// The same with something that it reports.
     pub(super) const fn provoke(self, provoke: fn(&Lab) -> Result<()>) -> Self {
         Self { provoke, ..self }
+    }
+
+    /// The same with something that it stops, or changes: an error when that happens all the same. It is
+    /// done without the policy, too.
+    pub(super) const fn stops(self, provoke: fn(&Lab) -> Result<()>) -> Self {
+        Self { provoke, stopped: true, ..self }
     }
 
     /// The same with events that have to come.

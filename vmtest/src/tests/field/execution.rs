@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
         ])]),
     Case::new("lsm_bprm_check.yaml")
         .prepare(|_| put(DENIED, &crate::elf::exit(0)).and_then(|()| tool_at("/usr/bin/bash")))
-        .provoke(execute_from_bash)
+        .stops(execute_from_bash)
         .reports(&[Report::of(
             "process_lsm",
             &[

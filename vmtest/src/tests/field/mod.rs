@@ -99,13 +99,20 @@ fn try_one(lab: &Lab, agent: &mut Agent, case: &Case) -> Result<Outcome> {
         delete_all(agent)?;
         unfilled = Some(reason);
     }
+    if case.stopped {
+        let happens = (case.provoke)(lab).is_err();
+        ensure!(happens, "what it is to stop does not happen without it either");
+    }
     let policy = lab.policy(case.file, &case.text(&original)?)?;
     let logged = agent.log().len();
     if let Err(reason) = add(agent, &policy, case.file)? {
         return Ok(Outcome::Refused { reason });
     }
     let warnings = outcome::warnings(&agent.log()[logged..]);
-    let missing = missing_hooks(&list(agent)?[0])?;
+    let status = list(agent)?[0].take();
+    let missing = missing_hooks(&status)?;
+    let unlooked = (case.never)()?.is_none() && !case.stopped;
+    ensure!(!(enforces(&status) && unlooked), "it enforces, and nothing looks at the effect");
     let before = agent.events()?.0.len();
     (case.provoke)(lab).context("provoking an event")?;
     if let Some(reason) = (case.never)()? {
@@ -161,6 +168,12 @@ fn delete_all(agent: &Agent) -> Result<()> {
         agent.ask(&["--timeout=300s", "tracingpolicy", "delete", name])?.ok()?;
     }
     Ok(())
+}
+
+/// Whether a policy in force has actions that stop or change anything.
+fn enforces(policy: &Value) -> bool {
+    let mut hooks = policy["hook_statuses"].as_array().into_iter().flatten();
+    hooks.any(|hook| hook["effective_actions"].as_array().is_some_and(|all| !all.is_empty()))
 }
 
 /// Functions of a policy in force that this kernel does not have.

@@ -68,7 +68,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("tcp-connect-with-selectors.yaml").provoke(converse).reports(CONNECTION),
     Case::new("tcp-connect-only-private-addrs.yaml")
         .prepare(|lab| have_addresses(lab).and_then(|()| tool_at("/usr/bin/curl")))
-        .provoke(leave_private)
+        .stops(leave_private)
         .reports(&[Report::call(&[
             ("policy_name", "connect-only-private-addrs"),
             ("function_name", "tcp_connect"),
@@ -87,7 +87,7 @@ pub(super) const CASES: &[Case] = &[
         .prepare(have_addresses)
         .provoke(leave)
         .reports(OUTSIDE_CLUSTER),
-    Case::new("dns-only-specified-servers.yaml").provoke(ask_others).reports(&[Report::call(&[
+    Case::new("dns-only-specified-servers.yaml").stops(ask_others).reports(&[Report::call(&[
         ("policy_name", "dns-only-specified-servers"),
         ("function_name", "ip_output"),
         ("args.0.skb_arg.daddr", "127.0.0.1"),
@@ -97,7 +97,7 @@ pub(super) const CASES: &[Case] = &[
     ])]),
     Case::new("security-socket-connect-block-others.yaml")
         .prepare(|lab| have_addresses(lab).and_then(|()| tool_at("/usr/bin/curl")))
-        .provoke(connect_by_curl)
+        .stops(connect_by_curl)
         .reports(&[
             Report::call(&[
                 ("policy_name", "security-socket-connect"),

@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
         )]),
     Case::new("usdt-set.yaml")
         .prepare(|_| put(PROBED_TO_CHANGE, &changed()))
-        .provoke(|_| change())
+        .stops(|_| change())
         .reports(&[Report::of(
             "process_usdt",
             &[
