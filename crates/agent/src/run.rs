@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::config::{self, Config, Loaded, Place, Request};
 use crate::envelope::Envelope;
 use crate::export::Exporter;
@@ -116,6 +116,7 @@ pub struct Agent {
     health: Option<HealthServer>,
     metrics: Option<MetricsServer>,
     cluster: Option<Cluster>,
+    followed: Option<cluster::Policies>,
 }
 
 impl Agent {
@@ -135,14 +136,23 @@ impl Agent {
         let counted = config.metrics.events && config.metrics.address.is_some();
         let counters = counted.then(|| Arc::new(EventCounters::new(config.metrics.labels)));
         let hub = Hub::counting(config.event_queue_size, envelope, counters);
+        let cluster = match config.kubernetes.enabled {
+            true => Some(Cluster::start(config).await?),
+            false => None,
+        };
         let mut store = Store::new(source.loader());
         let records = config.policies.persist.then_some(&config.policies.persist_dir);
         let records = records.map(|dir| Records::open(dir)).transpose()?;
         if let Some(records) = &records {
             store = store.with_records(records.clone());
         }
-        if let Some(labels) = &config.policies.node_labels {
-            store = store.with_node_labels(labels.clone());
+        let labels = match (&config.policies.node_labels, &cluster) {
+            (Some(labels), _) => Some(labels.clone()),
+            (None, Some(cluster)) => cluster.node_labels(&config.node_name).await,
+            (None, None) => None,
+        };
+        if let Some(labels) = labels {
+            store = store.with_node_labels(labels);
         }
         let rules = config.policies.rego_dir.as_deref();
         let rules = rules.map(|dir| Rules::open(dir, node(config))).transpose()?.map(Arc::new);
@@ -158,7 +168,8 @@ impl Agent {
             exporter: None,
             health: None,
             metrics: None,
-            cluster: None,
+            cluster,
+            followed: None,
         };
         match agent.start_parts(loaded, run_dir, records.as_ref(), rules).await {
             Ok(()) => Ok(agent),
@@ -178,10 +189,8 @@ impl Agent {
     ) -> Result<(), Failure> {
         let config = &loaded.config;
         let inspect = self.source.inspect();
-        if config.kubernetes.enabled {
-            let cluster = Cluster::start(config).await?;
+        if let Some(cluster) = &self.cluster {
             self.source.set_directory(Arc::clone(cluster.directory()));
-            self.cluster = Some(cluster);
         }
         self.exporter = Exporter::start(&config.export, &self.hub)?;
         let answers = Answers {
@@ -236,8 +245,13 @@ impl Agent {
             });
             self.source.take_over();
             self.watcher = Some(Watcher::start(Arc::clone(&self.policies), files, rules)?);
-            Ok(())
-        })
+            Ok::<(), Failure>(())
+        })?;
+        if config.kubernetes.policies {
+            let follow = |cluster: &Cluster| cluster.follow_policies(&self.policies);
+            self.followed = self.cluster.as_ref().map(follow);
+        }
+        Ok(())
     }
 
     /// Where the gRPC server listens.
@@ -249,6 +263,7 @@ impl Agent {
     pub async fn stop(mut self) {
         tokio::task::block_in_place(|| {
             drop(self.watcher.take());
+            drop(self.followed.take());
             self.policies.close();
             self.source.stop();
         });

@@ -20,6 +20,7 @@ fn config(server: &Server, directory: &tempfile::TempDir) -> Config {
         kubeconfig: Some(kubeconfig),
         deleted_pods: 10,
         annotations: true,
+        policies: true,
     };
     Config { node_name: "here".to_owned(), kubernetes, ..Config::default() }
 }
@@ -76,6 +77,41 @@ async fn a_server_that_is_away_keeps_nothing_from_starting() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("not known within 20 s of the server's return");
+}
+
+/// As the operator puts it in.
+fn define(server: &Server) {
+    let definition = policy::crd::definition(policy::crd::Kind::TracingPolicy);
+    server.put("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_are_told_of_when_their_definition_has_come() {
+    use kubernetes::policies::{Kind, Told, follow};
+    const POLICIES: &str = "/apis/cilium.io/v1alpha1/tracingpolicies";
+    let server = Server::start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(&server, &directory);
+    let client = kubernetes::connect(config.kubernetes.kubeconfig.as_deref()).await.unwrap();
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(8);
+    tokio::spawn(follow(client, Kind::TracingPolicy, sender));
+    let mut next = async || {
+        let next = tokio::time::timeout(Duration::from_secs(20), receiver.recv());
+        next.await.unwrap().unwrap()
+    };
+    define(&server);
+    assert_eq!(next().await, Told::All(Default::default()));
+    let spec = json!({"kprobes": [{"call": "sys_mount"}]});
+    let object = json!({
+        "metadata": {"name": "mounts", "managedFields": [], "labels": {"a": "b"}}, "spec": spec,
+    });
+    server.put(POLICIES, &object);
+    let Told::Put(object) = next().await else { panic!() };
+    assert_eq!((object.name.1.as_str(), object.generation), ("mounts", 1));
+    assert_eq!(object.document["metadata"], json!({"name": "mounts", "labels": {"a": "b"}}));
+    policy::CheckedPolicy::read("x", &object.document.to_string()).unwrap();
+    server.remove(&format!("{POLICIES}/mounts"));
+    assert_eq!(next().await, Told::Gone((String::new(), "mounts".to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread")]

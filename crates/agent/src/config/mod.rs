@@ -82,6 +82,8 @@ pub struct KubernetesConfig {
     pub deleted_pods: usize,
     /// Whether events carry the annotations of pods.
     pub annotations: bool,
+    /// Whether the cluster's policies are put in force.
+    pub policies: bool,
 }
 
 /// What policies may ask of the network.

@@ -230,7 +230,11 @@ pub static FLAGS: &[Flag] = &[
         Bool(false, sets!(process.enable_environment)),
     ),
     flag("enable-process-ns", "Add namespaces to events", Bool(false, sets!(process.enable_ns))),
-    flag("enable-tracing-policy-crd", "Load policies from Kubernetes", Bool(true, NotYet)),
+    flag(
+        "enable-tracing-policy-crd",
+        "With --enable-k8s-api: put the cluster's policies in force",
+        Bool(true, sets!(kubernetes.policies)),
+    ),
     flag(
         "event-cache-retries",
         "How often an event waits for what is not known yet of its process",

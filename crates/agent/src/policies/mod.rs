@@ -53,5 +53,8 @@ pub const GRPC: &str = "grpc";
 /// Domain of policies that clients bring by HTTP, unless they name another one.
 pub const HTTP: &str = "http";
 
+/// Domain of policies of the cluster.
+pub const K8S: &str = "k8s";
+
 /// Domain of policies that rules make.
 pub const REGO: &str = "rego";

@@ -289,7 +289,7 @@ impl Store {
 
     /// Has the list say of a policy that stays as it is that what was to take its place cannot even be
     /// read, or is another policy.
-    pub(super) fn note_trouble(&self, key: &PolicyKey, file: &str, error: &str) {
+    pub(crate) fn note_trouble(&self, key: &PolicyKey, file: &str, error: &str) {
         if let Some(entry) = self.entries().list.get_mut(key) {
             entry.trouble = Some(trouble(file, error));
         }
@@ -307,6 +307,7 @@ impl Store {
         let origin = |key: &PolicyKey| match key.domain.as_str() {
             STATIC => Origin::File,
             REGO => Origin::Rego,
+            super::K8S => Origin::Kubernetes,
             super::HTTP => Origin::Http,
             _ => Origin::Grpc,
         };

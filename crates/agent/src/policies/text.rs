@@ -30,6 +30,8 @@ pub enum Origin {
     Stored,
     /// A rule that makes policies.
     Rego,
+    /// An object of the cluster.
+    Kubernetes,
 }
 
 impl Origin {
@@ -41,6 +43,7 @@ impl Origin {
             Self::Http => "http",
             Self::Stored => "stored",
             Self::Rego => "rego",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }
