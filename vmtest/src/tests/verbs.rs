@@ -1,11 +1,16 @@
 //! Every verb of `tetra` once, against a live agent through its socket: its output has the shape that users
 //! and their scripts know.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, ensure};
+use nix::fcntl::AT_FDCWD;
+use nix::unistd::symlinkat;
 use serde_json::Value;
 
 use crate::agent::Agent;
-use crate::lab::{Done, Lab};
+use crate::elf;
+use crate::lab::{Done, Lab, run};
 use crate::test::Test;
 
 /// These tests.
@@ -13,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     Test::new("verbs::of_policies", of_policies),
     Test::new("verbs::that_need_no_agent", without_agent),
     Test::new("verbs::of_the_agent", of_the_agent),
+    Test::new("verbs::about_what_was_seen", about_events),
 ];
 
 const POLICY: &str = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: links}\nspec:\n  \
@@ -167,6 +173,41 @@ fn of_the_agent(lab: &Lab) -> Result<()> {
         config.stderr.contains("this kernel does not show its configuration")
             || config.stdout.lines().all(|line| line.starts_with("CONFIG_") && line.contains(':')),
         "{config:?}"
+    );
+    agent.stop()?;
+    Ok(())
+}
+
+fn about_events(lab: &Lab) -> Result<()> {
+    let policy = lab.policy("links.yaml", POLICY)?;
+    let policy = policy.to_str().context("a path")?;
+    let mut agent = lab.agent_with_policy(POLICY)?;
+    let program = lab.program("seen", &elf::exit(3))?;
+    run(&mut Command::new(&program))?;
+    symlinkat("/nowhere/at-all", AT_FDCWD, &lab.path("link"))?;
+    agent.wait_for("what was done", |events| {
+        !events.of_policy("links").is_empty() && !events.execs_of(&program).is_empty()
+    })?;
+    let top = said(&agent, &["top", "--once", "--interval", "500ms", "--view", "policies"])?;
+    ensure!(top.starts_with("events ") && top.contains("EVENTS/S"), "{top}");
+    ensure!(top.lines().any(|line| cells(line).get(2) == Some(&"links")), "{top}");
+    failed(agent.ask(&["top"])?)?;
+    let tree = said(&agent, &["tree"])?;
+    ensure!(tree.starts_with("PID ") && tree.contains("vmtest"), "{tree}");
+    agent.settle()?;
+    let export = agent.export();
+    let export = export.to_str().context("a path")?;
+    let tree = said(&agent, &["tree", export, "--process", "/seen$"])?;
+    let line = tree.lines().find(|line| line.contains(&program)).context(tree.clone())?;
+    ensure!(line.contains("exit 3"), "{tree}");
+    let json: Value = serde_json::from_str(&said(&agent, &["tree", export, "-o", "json"])?)?;
+    ensure!(json.as_array().is_some_and(|roots| !roots.is_empty()), "{json}");
+    let replay = said(&agent, &["replay", export, "--policy", policy])?;
+    ensure!(replay.contains("links: spec.kprobes[0]: matches, selectors[0]"), "{replay}");
+    let rows: Vec<Vec<&str>> = replay.lines().map(cells).collect();
+    ensure!(
+        rows.iter().any(|row| row[..] == ["links", "spec.kprobes[0]", "1", "0", "0"]),
+        "{replay}"
     );
     agent.stop()?;
     Ok(())
