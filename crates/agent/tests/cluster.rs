@@ -66,7 +66,7 @@ async fn a_server_that_is_away_keeps_nothing_from_starting() {
     server.fail_next(u64::MAX, 500);
     let began = Instant::now();
     let cluster = Cluster::start(&config).await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert!(!cluster.directory().may_come(), "nobody waits for pods");
     put(&server);
     server.fail_next(0, 0);

@@ -131,9 +131,9 @@ async fn one_replica_works_until_it_is_gone() {
         "--skip-pod-info-crd=false",
         "--leader-election",
         "--leader-election-namespace=kube-system",
-        "--leader-election-lease-duration=2s",
-        "--leader-election-renew-deadline=1s",
-        "--leader-election-retry-period=200ms",
+        "--leader-election-lease-duration=5s",
+        "--leader-election-renew-deadline=4s",
+        "--leader-election-retry-period=500ms",
     ];
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
     let lease = format!("{leases}/tetragon-operator-resource-lock");
@@ -143,7 +143,7 @@ async fn one_replica_works_until_it_is_gone() {
     let before = holder().unwrap();
     assert!(before.ends_with(&format!("_{}", first.0.id())), "{before}");
     let second = start(&server, &directory, &flags);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(holder().as_deref(), Some(before.as_str()), "it is renewed");
     drop(first);
     until("another holder", || holder().is_some_and(|now| now != before)).await;
